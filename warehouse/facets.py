@@ -1,0 +1,101 @@
+"""Exact counts of adapters by facet, kept by the very transactions that change adapters.
+
+A list page must say how many adapters match without counting them, so whoever inserts, changes or deletes adapters
+sums the difference here and applies it in the same transaction. `recount` is the truth that checks compare with.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from warehouse.models import Adapter, AdapterTag, FacetCount
+
+ALL = "all"
+"""The facet with the single value '' that counts every adapter."""
+
+COLUMN_FACETS = ("active", "base_model", "archetype", "author_username", "nsfw_level", "file_state")
+
+FacetKey = tuple[str, str]
+
+
+def value_of(value: Any) -> str:
+    """How a facet's value is written: '' for NULL, 'true' and 'false' for booleans."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def keys_of(row: Mapping[str, Any], tags: Iterable[str]) -> list[FacetKey]:
+    """The counters in which one adapter is counted; `tags` are folded tags, each once."""
+    keys = [(ALL, ""), *((facet, value_of(row[facet])) for facet in COLUMN_FACETS)]
+    keys.extend(("tag", tag) for tag in tags)
+    return keys
+
+
+def apply(connection: Connection, difference: Counter[FacetKey]) -> None:
+    """Add a signed difference to the counters. Keys are taken in order, so that two writers cannot deadlock."""
+    rows = [
+        {"facet": facet, "value": value, "count": count}
+        for (facet, value), count in sorted(difference.items())
+        if count
+    ]
+    if not rows:
+        return
+    module = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = module.insert(FacetCount)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["facet", "value"],
+            set_={"count": FacetCount.__table__.c.count + statement.excluded.count},
+        ),
+        rows,
+    )
+
+
+def count_of(connection: Connection, facet: str = ALL, value: str = "") -> int:
+    """The counter of one value of a facet."""
+    statement = select(FacetCount.count).where(FacetCount.facet == facet, FacetCount.value == value)
+    return connection.execute(statement).scalar() or 0
+
+
+def _truth() -> list[Any]:
+    selects: list[Any] = [select(literal(ALL), literal(""), func.count()).select_from(Adapter)]
+    for facet in COLUMN_FACETS:
+        column = getattr(Adapter, facet)
+        selects.append(select(literal(facet), column, func.count()).group_by(column))
+    selects.append(select(literal("tag"), AdapterTag.tag, func.count()).group_by(AdapterTag.tag))
+    return selects
+
+
+def recount(connection: Connection) -> Counter[FacetKey]:
+    """Every counter as a full count gives it: O(library), for checks and repair only."""
+    counts: Counter[FacetKey] = Counter()
+    for statement in _truth():
+        for facet, value, count in connection.execute(statement):
+            if count:
+                counts[facet, value_of(value)] += count
+    return counts
+
+
+def stored(connection: Connection) -> Counter[FacetKey]:
+    """Every counter as it is kept, without those that have come down to zero."""
+    rows = connection.execute(select(FacetCount.facet, FacetCount.value, FacetCount.count))
+    return Counter({(facet, value): count for facet, value, count in rows if count})
+
+
+def repair(connection: Connection) -> int:
+    """Replace the counters by a full count; returns how many were wrong."""
+    truth, kept = recount(connection), stored(connection)
+    wrong = sum(1 for key in truth.keys() | kept.keys() if truth[key] != kept[key])
+    if wrong:
+        connection.execute(delete(FacetCount))
+        connection.execute(
+            insert(FacetCount),
+            [{"facet": facet, "value": value, "count": count} for (facet, value), count in truth.items()],
+        )
+    return wrong

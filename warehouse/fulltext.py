@@ -1,0 +1,118 @@
+"""Full text over adapters on both dialects: how words are cut, and how a query asks for them.
+
+One table (`adapter_search`) holds the words; SQLite's FTS5 and PostgreSQL's tsvector index it, each kept true by the
+database itself in the same transaction. Neither finds a CJK word of two characters on its own (unicode61 takes a whole
+run as one word, trigram needs three), so runs of CJK are cut into overlapping bigrams here, in texts and in queries.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, ColumnElement, Select, func, literal_column, select, text
+
+from warehouse.models import AdapterSearch
+
+_CJK = (
+    "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f"
+)
+_RUN = re.compile(f"[{_CJK}]+")
+_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+_PIECE = re.compile(r'"([^"]*)"?|(\S+)')
+MAX_TERMS = 32
+"""Words of a query beyond these are ignored: a pasted page is no question."""
+MAX_BODY_CHARACTERS = 20_000
+"""Of a description: the tail of a longer one is a change log."""
+
+
+def fold(value: str) -> str:
+    """Compatibility-normalised and case-folded: how text and tags are compared."""
+    return unicodedata.normalize("NFKC", value).casefold()
+
+
+def _bigrams(run: str) -> str:
+    if len(run) == 1:
+        return run
+    return " ".join(run[index : index + 2] for index in range(len(run) - 1))
+
+
+def segment(value: str) -> str:
+    """Folded text whose CJK runs are bigrams, ready for a whitespace-splitting tokenizer."""
+    folded = fold(value)
+    if folded.isascii():
+        return folded
+    return _RUN.sub(lambda match: f" {_bigrams(match.group())} ", folded)
+
+
+def search_row(
+    *,
+    name: str,
+    version: str | None,
+    author: str | None,
+    tags: Iterable[str],
+    words: Iterable[str],
+    description: str | None,
+    notes: str | None,
+) -> dict[str, str]:
+    """The row of `adapter_search` for an adapter, without its key. `description` is plain text."""
+    body = "\n".join(part for part in (author, notes, description) if part)
+    return {
+        "name": segment(f"{name} {version}" if version else name),
+        "triggers": segment("\n".join(words)),
+        "tags": segment("\n".join(tags)),
+        "body": segment(body[:MAX_BODY_CHARACTERS]),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A parsed question: every phrase must occur, the last word of an unquoted piece also as a prefix."""
+
+    phrases: tuple[tuple[tuple[str, ...], bool], ...]
+    """(words in sequence, whether the last one may be the start of a longer word)"""
+
+    def __bool__(self) -> bool:
+        return bool(self.phrases)
+
+
+def parse(question: str) -> Query:
+    """Words and "quoted phrases" of a question; punctuation separates and never reaches the database as syntax."""
+    phrases: list[tuple[tuple[str, ...], bool]] = []
+    for quoted, bare in _PIECE.findall(question.replace("\x00", " ")):
+        words = tuple(_WORD.findall(segment(quoted or bare)))
+        if words:
+            # A bigram already is the smallest unit that was indexed, so a prefix of it would match too much.
+            last_is_cjk = bool(_RUN.fullmatch(words[-1])) and len(words[-1]) == 2
+            phrases.append((words, bool(bare) and not last_is_cjk))
+        if len(phrases) >= MAX_TERMS:
+            break
+    return Query(tuple(phrases))
+
+
+def _fts5(query: Query) -> str:
+    return " AND ".join('"' + " ".join(words) + '"' + ("*" if prefix else "") for words, prefix in query.phrases)
+
+
+def _tsquery(query: Query) -> str:
+    return " & ".join(
+        "(" + " <-> ".join([*(f"'{word}'" for word in words[:-1]), f"'{words[-1]}'" + (":*" if prefix else "")]) + ")"
+        for words, prefix in query.phrases
+    )
+
+
+def matches(query: Query, *, sqlite: bool) -> Select[int, float]:
+    """A select of (adapter_pk, score), the higher the better, of the adapters that a query matches, unordered."""
+    if sqlite:
+        # bm25() is negative, the better the smaller; weights: name, triggers, tags, body.
+        score: ColumnElement[float] = literal_column("-bm25(adapter_fts, 10.0, 6.0, 4.0, 1.0)")
+        return (
+            select(literal_column("rowid", BigInteger).label("adapter_pk"), score.label("score"))
+            .select_from(text("adapter_fts"))
+            .where(text("adapter_fts MATCH :fts_query").bindparams(fts_query=_fts5(query)))
+        )
+    tsquery = func.to_tsquery("simple", _tsquery(query))
+    vector: ColumnElement[str] = literal_column("adapter_search.words")
+    return select(AdapterSearch.adapter_pk.label("adapter_pk"), func.ts_rank_cd(vector, tsquery).label("score")).where(
+        vector.op("@@")(tsquery)
+    )

@@ -1,0 +1,189 @@
+"""The one way in which files are published: build aside, verify, sync to disk, rename, move a pointer.
+
+A generation is an immutable folder `generations/<kind>/<name>`. Readers ask for the current one and open it; nothing
+in it ever changes, so an open generation stays whole while the next is published, and rolling back is moving the
+pointer back. What is inside a kind of generation belongs to the module that builds it.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from warehouse.engine import Database
+from warehouse.ids import new_id
+from warehouse.models import Generation, Pointer, utc_now
+from warehouse.settings import Settings
+
+MANIFEST = "manifest.json"
+_BUILDING = ".building-"
+_ABANDONED_AFTER = timedelta(hours=24)
+"""A temporary folder this old was left by a process that died."""
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A generation that is, or once was, current."""
+
+    pk: int
+    kind: str
+    name: str
+    path: Path
+    manifest: Manifest
+    created_at: datetime
+
+
+class PublicationError(RuntimeError):
+    """A generation could not be published. The pointer has not moved."""
+
+
+def _sync_tree(folder: Path) -> None:
+    for directory, _, names in os.walk(folder):
+        for target in [*(Path(directory) / name for name in names), Path(directory)]:
+            descriptor = os.open(target, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _move_pointer(connection: Connection, kind: str, generation_pk: int, note: str | None) -> None:
+    values = {"generation_pk": generation_pk, "moved_at": utc_now(), "note": note}
+    if connection.execute(update(Pointer).where(Pointer.kind == kind).values(**values)).rowcount == 0:
+        connection.execute(insert(Pointer).values(kind=kind, **values))
+
+
+def publish(
+    database: Database,
+    settings: Settings,
+    kind: str,
+    build: Callable[[Path], Manifest],
+    *,
+    finish: Callable[[Path, Manifest], None] | None = None,
+) -> Published:
+    """Build a generation of a kind and make it the current one.
+
+    Args:
+        kind: `indices/recommend`, `marts/analytics`, …
+        build: writes its files into the given empty folder, verifies them, returns what the manifest shall say.
+        finish: called with the final folder before the pointer moves, for files that must name their final path.
+
+    Raises:
+        PublicationError: the disk is full or not writable. Whatever `build` raises passes through.
+        In every case the pointer stays where it was and the half-built folder is removed.
+    """
+    parent = settings.generations_dir / kind
+    name = f"{utc_now():%Y%m%dT%H%M%S}-{new_id()[-8:]}"
+    building, final = parent / f"{_BUILDING}{name}", parent / name
+    try:
+        building.mkdir(parents=True)
+        manifest = build(building)
+        (building / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str), encoding="utf-8")
+        _sync_tree(building)
+        building.rename(final)
+        if finish is not None:
+            finish(final, manifest)
+            _sync_tree(final)
+        _sync_folder(parent)
+        with database.write() as connection:
+            created = utc_now()
+            pk = connection.execute(
+                insert(Generation)
+                .values(
+                    kind=kind, name=name, manifest=json.loads(json.dumps(manifest, default=str)), created_at=created
+                )
+                .returning(Generation.pk)
+            ).scalar_one()
+            _move_pointer(connection, kind, pk, None)
+    except BaseException as error:
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(final, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise PublicationError(
+                f"{kind} was not published: {error.strerror or error} ({parent}). The generation before it is still "
+                "in use; free disk space or permissions and run again"
+            ) from error
+        raise
+    return Published(pk, kind, name, final, manifest, created)
+
+
+def current(database: Database, settings: Settings, kind: str) -> Published | None:
+    """The generation that the pointer of a kind names; None before the first publication."""
+    statement = (
+        select(Generation.pk, Generation.name, Generation.manifest, Generation.created_at)
+        .join(Pointer, Pointer.generation_pk == Generation.pk)
+        .where(Pointer.kind == kind)
+    )
+    with database.read() as connection:
+        row = connection.execute(statement).first()
+    if row is None:
+        return None
+    return Published(row.pk, kind, row.name, settings.generations_dir / kind / row.name, row.manifest, row.created_at)
+
+
+def current_pk(connection: Connection, kind: str) -> int | None:
+    """The number of the current generation: the cheap question of a reader that watches for the next one."""
+    return connection.execute(select(Pointer.generation_pk).where(Pointer.kind == kind)).scalar()
+
+
+def roll_back(database: Database, kind: str, name: str, *, note: str | None = None) -> None:
+    """Point a kind at an earlier generation whose files are still there.
+
+    Raises:
+        LookupError: there is no such generation, or its files were collected.
+    """
+    with database.write() as connection:
+        pk = connection.execute(
+            select(Generation.pk).where(
+                Generation.kind == kind, Generation.name == name, Generation.collected_at.is_(None)
+            )
+        ).scalar()
+        if pk is None:
+            raise LookupError(f"no generation {name!r} of {kind} is kept")
+        _move_pointer(connection, kind, pk, note)
+
+
+def collect(database: Database, settings: Settings, kind: str, *, keep: int = 3) -> list[str]:
+    """Remove the files of all but the newest `keep` generations and the current one; their rows stay as history.
+
+    Returns the names of the collected generations. Also removes folders that died half-built a day ago.
+    """
+    parent = settings.generations_dir / kind
+    with database.read() as connection:
+        now_current = current_pk(connection, kind)
+        rows = connection.execute(
+            select(Generation.pk, Generation.name)
+            .where(Generation.kind == kind, Generation.collected_at.is_(None))
+            .order_by(Generation.pk.desc())
+        ).all()
+    collected = [row for position, row in enumerate(rows) if position >= keep and row.pk != now_current]
+    for row in collected:
+        shutil.rmtree(parent / row.name, ignore_errors=True)
+    if collected:
+        with database.write() as connection:
+            connection.execute(
+                update(Generation)
+                .where(Generation.pk.in_([row.pk for row in collected]))
+                .values(collected_at=utc_now())
+            )
+    horizon = (utc_now() - _ABANDONED_AFTER).timestamp()
+    for leftover in parent.glob(f"{_BUILDING}*"):
+        if leftover.stat().st_mtime < horizon:
+            shutil.rmtree(leftover, ignore_errors=True)
+    return [row.name for row in collected]

@@ -1,0 +1,66 @@
+"""The Alembic chain, one for both dialects, and the functions that bring a database to its head.
+
+Does not belong here: models (`warehouse.models`); a revision spells out its tables, so that it never changes with them.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from warehouse.engine import Database
+
+
+class SchemaError(RuntimeError):
+    """The database's schema is not the one this version works with."""
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
+
+
+def head() -> str:
+    """The revision this version of the project works with."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def revision_of(database: Database) -> str | None:
+    """The revision a database is at; None when it holds none of our tables."""
+    with database.read() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Bring a database up to a revision. Safe to call when it is there already."""
+    config = _config()
+    if revision == "head" and revision_of(database) == head():
+        return
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def downgrade(database: Database, revision: str) -> None:
+    """Take a database back down to a revision (`base` removes every table)."""
+    config = _config()
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
+def require_head(database: Database) -> None:
+    """Refuse to work on a schema of another version.
+
+    Raises:
+        SchemaError: says which revision was found and what to run.
+    """
+    found = revision_of(database)
+    if found != head():
+        state = "has no tables yet" if found is None else f"is at revision {found}, this version needs {head()}"
+        raise SchemaError(f"the database {database.engine.url!r} {state}: run `lora-manager upgrade`")

@@ -1,0 +1,35 @@
+"""The tables, one noun per file. Statements live beside their noun in `queries`, rules in the modules that derive."""
+
+from warehouse.models.adapters import Adapter, AdapterDetail, AdapterSearch, AdapterTag, Tombstone
+from warehouse.models.base import Base, UtcDateTime, utc_now
+from warehouse.models.documents import Document
+from warehouse.models.embeddings import Embedding
+from warehouse.models.findings import Duplicate, Finding
+from warehouse.models.library import Bundle, File, Inspection, Root
+from warehouse.models.publications import Generation, Pointer
+from warehouse.models.statistics import Activity, CommunityStatistic, FacetCount, Lock
+
+__all__ = [
+    "Activity",
+    "Adapter",
+    "AdapterDetail",
+    "AdapterSearch",
+    "AdapterTag",
+    "Base",
+    "Bundle",
+    "CommunityStatistic",
+    "Document",
+    "Duplicate",
+    "Embedding",
+    "FacetCount",
+    "File",
+    "Finding",
+    "Generation",
+    "Inspection",
+    "Lock",
+    "Pointer",
+    "Root",
+    "Tombstone",
+    "UtcDateTime",
+    "utc_now",
+]
