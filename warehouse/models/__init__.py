@@ -2,7 +2,7 @@
 
 from warehouse.models.adapters import Adapter, AdapterDetail, AdapterSearch, AdapterTag, Tombstone
 from warehouse.models.base import Base, UtcDateTime, utc_now
-from warehouse.models.documents import Document
+from warehouse.models.documents import Document, DocumentContent, HashClaim
 from warehouse.models.embeddings import Embedding
 from warehouse.models.findings import Duplicate, Finding
 from warehouse.models.library import Bundle, File, Inspection, Root
@@ -19,12 +19,14 @@ __all__ = [
     "Bundle",
     "CommunityStatistic",
     "Document",
+    "DocumentContent",
     "Duplicate",
     "Embedding",
     "FacetCount",
     "File",
     "Finding",
     "Generation",
+    "HashClaim",
     "Inspection",
     "Lock",
     "Pointer",

@@ -87,6 +87,9 @@ class Adapter(Base):
     user_fields: Mapped[list[str]] = mapped_column(Json, comment="Columns a user edited: a sync leaves them")
 
     content_digest: Mapped[str] = mapped_column(String(32), comment="Of what vectors derive from: their watermark")
+    derived_digest: Mapped[str | None] = mapped_column(
+        String(32), comment="Of every derived value: a sync that finds it unchanged writes nothing"
+    )
     producer: Mapped[str | None] = mapped_column(String(64))
     last_ingested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -29,6 +29,7 @@ class Document(Base):
     path: Mapped[str] = mapped_column(Text, unique=True)
     size: Mapped[int] = mapped_column(BigInteger, comment="Bytes")
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    inode: Mapped[int | None] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(String(16), comment="present | missing | unreadable")
     missing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -41,7 +42,27 @@ class Document(Base):
     reason_code: Mapped[str | None] = mapped_column(String(48))
     reason: Mapped[str | None] = mapped_column(Text)
     complaints: Mapped[int] = mapped_column(default=0, comment="Fields that could not be taken as they stand")
-    raw: Mapped[bytes | None] = mapped_column(
-        LargeBinary, comment="zlib of the bytes; NULL where nothing could be read"
-    )
     read_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class DocumentContent(Base):
+    """The bytes of a document as they were read. Apart from `documents`, whose rows every scan compares."""
+
+    __tablename__ = "document_contents"
+    __table_args__ = {"comment": "Raw bytes of the documents."}
+
+    document_pk: Mapped[int] = mapped_column(Pk, ForeignKey("documents.pk", ondelete="CASCADE"), primary_key=True)
+    raw: Mapped[bytes] = mapped_column(LargeBinary, comment="zlib of the bytes")
+
+
+class HashClaim(Base):
+    """A hash that a document states for a weight file: how a file without a document of its own finds one."""
+
+    __tablename__ = "hash_claims"
+    __table_args__ = {"comment": "Hashes of weight files that documents state.", "sqlite_with_rowid": False}
+
+    value: Mapped[str] = mapped_column(String(64), primary_key=True, comment="Lower-case hexadecimal")
+    bundle_pk: Mapped[int] = mapped_column(
+        Pk, ForeignKey("bundles.pk", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    kind: Mapped[str] = mapped_column(String(8), comment="sha256 | blake3 | autov3 | autov2: the strongest stated")

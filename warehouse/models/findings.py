@@ -10,13 +10,16 @@ from warehouse.models.library import Pk
 
 
 class Finding(Base):
-    """One finding about a bundle. The findings of a bundle are replaced whenever it is rebuilt."""
+    """One finding. Those of an origin about a bundle, or about a root, are replaced whenever it is looked at again."""
 
     __tablename__ = "findings"
     __table_args__ = (Index("ix_findings_code", "code"), {"comment": "Findings about the library."})
 
     pk: Mapped[int] = mapped_column(Pk, primary_key=True, autoincrement=True)
-    bundle_pk: Mapped[int] = mapped_column(Pk, ForeignKey("bundles.pk", ondelete="CASCADE"), index=True)
+    bundle_pk: Mapped[int | None] = mapped_column(
+        Pk, ForeignKey("bundles.pk", ondelete="CASCADE"), index=True, comment="NULL: about a folder or a name"
+    )
+    origin: Mapped[str] = mapped_column(String(16), comment="The stage that found it: scan | documents | adapters")
     code: Mapped[str] = mapped_column(String(48))
     severity: Mapped[str] = mapped_column(String(8), comment="info | warning | error")
     path: Mapped[str | None] = mapped_column(Text, comment="The file it is about")

@@ -56,6 +56,7 @@ class File(Base):
     __table_args__ = (
         Index(
             "ix_files_unhashed",
+            "size",
             "pk",
             sqlite_where=text("hashed_mtime_ns IS NULL"),
             postgresql_where=text("hashed_mtime_ns IS NULL"),

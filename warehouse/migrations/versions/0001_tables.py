@@ -176,6 +176,7 @@ def _create_tables() -> None:
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False, comment="Bytes"),
         sa.Column("mtime_ns", sa.BigInteger(), nullable=False),
+        sa.Column("inode", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False, comment="present | missing | unreadable"),
         sa.Column("missing_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("read_size", sa.BigInteger(), nullable=True),
@@ -189,9 +190,6 @@ def _create_tables() -> None:
         sa.Column("reason_code", sa.String(length=48), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("complaints", sa.Integer(), nullable=False, comment="Fields that could not be taken as they stand"),
-        sa.Column(
-            "raw", sa.LargeBinary(), nullable=True, comment="zlib of the bytes; NULL where nothing could be read"
-        ),
         sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["bundle_pk"], ["bundles.pk"], name=op.f("fk_documents_bundle_pk_bundles")),
         sa.PrimaryKeyConstraint("pk", name=op.f("pk_documents")),
@@ -238,7 +236,7 @@ def _create_tables() -> None:
     op.create_index(
         "ix_files_unhashed",
         "files",
-        ["pk"],
+        ["size", "pk"],
         unique=False,
         sqlite_where=sa.text("hashed_mtime_ns IS NULL"),
         postgresql_where=sa.text("hashed_mtime_ns IS NULL"),
@@ -247,7 +245,13 @@ def _create_tables() -> None:
     op.create_table(
         "findings",
         sa.Column("pk", PK, autoincrement=True, nullable=False),
-        sa.Column("bundle_pk", PK, nullable=False),
+        sa.Column("bundle_pk", PK, nullable=True, comment="NULL: about a folder or a name"),
+        sa.Column(
+            "origin",
+            sa.String(length=16),
+            nullable=False,
+            comment="The stage that found it: scan | documents | adapters",
+        ),
         sa.Column("code", sa.String(length=48), nullable=False),
         sa.Column("severity", sa.String(length=8), nullable=False, comment="info | warning | error"),
         sa.Column("path", sa.Text(), nullable=True, comment="The file it is about"),
@@ -262,6 +266,25 @@ def _create_tables() -> None:
     )
     op.create_index(op.f("ix_findings_bundle_pk"), "findings", ["bundle_pk"], unique=False)
     op.create_index("ix_findings_code", "findings", ["code"], unique=False)
+
+    op.create_table(
+        "hash_claims",
+        sa.Column("value", sa.String(length=64), nullable=False, comment="Lower-case hexadecimal"),
+        sa.Column("bundle_pk", PK, nullable=False),
+        sa.Column(
+            "kind",
+            sa.String(length=8),
+            nullable=False,
+            comment="sha256 | blake3 | autov3 | autov2: the strongest stated",
+        ),
+        sa.ForeignKeyConstraint(
+            ["bundle_pk"], ["bundles.pk"], name=op.f("fk_hash_claims_bundle_pk_bundles"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("value", "bundle_pk", name=op.f("pk_hash_claims")),
+        comment="Hashes of weight files that documents state.",
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_hash_claims_bundle_pk"), "hash_claims", ["bundle_pk"], unique=False)
 
     op.create_table(
         "adapters",
@@ -323,6 +346,12 @@ def _create_tables() -> None:
             nullable=False,
             comment="Of what vectors derive from: their watermark",
         ),
+        sa.Column(
+            "derived_digest",
+            sa.String(length=32),
+            nullable=True,
+            comment="Of every derived value: a sync that finds it unchanged writes nothing",
+        ),
         sa.Column("producer", sa.String(length=64), nullable=True),
         sa.Column("last_ingested_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -350,6 +379,19 @@ def _create_tables() -> None:
     op.create_index("ix_adapters_size", "adapters", ["primary_file_size_kb", "pk"], unique=False)
     op.create_index("ix_adapters_updated_at", "adapters", ["updated_at", "pk"], unique=False)
 
+    op.create_table(
+        "document_contents",
+        sa.Column("document_pk", PK, nullable=False),
+        sa.Column("raw", sa.LargeBinary(), nullable=False, comment="zlib of the bytes"),
+        sa.ForeignKeyConstraint(
+            ["document_pk"],
+            ["documents.pk"],
+            name=op.f("fk_document_contents_document_pk_documents"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("document_pk", name=op.f("pk_document_contents")),
+        comment="Raw bytes of the documents.",
+    )
     op.create_table(
         "inspections",
         sa.Column("file_pk", PK, nullable=False),
@@ -514,7 +556,9 @@ def downgrade() -> None:
     op.drop_table("adapter_search")
     op.drop_table("adapter_details")
     op.drop_table("inspections")
+    op.drop_table("document_contents")
     op.drop_table("adapters")
+    op.drop_table("hash_claims")
     op.drop_table("findings")
     op.drop_table("files")
     op.drop_table("documents")
