@@ -1,0 +1,73 @@
+"""Untrusted HTML descriptions: sanitised for display, and as plain text for search and embedding."""
+
+import html
+import re
+from typing import Final
+
+import nh3
+
+from warehouse.civitai.names import strip_invisible
+
+MAX_HTML_CHARACTERS: Final = 500_000
+"""Of a description; real ones stay below 200,000."""
+MAX_TEXT_CHARACTERS: Final = 100_000
+
+_TAGS: Final = {
+    "a", "b", "blockquote", "br", "code", "del", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img",
+    "li", "ol", "p", "pre", "s", "span", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "u",
+    "ul",
+}  # fmt: skip
+_ATTRIBUTES: Final = {"a": {"href", "title"}, "img": {"src", "alt", "title", "width", "height"}}
+_CLEANER: Final = nh3.Cleaner(
+    tags=_TAGS,
+    clean_content_tags={"script", "style"},
+    attributes=_ATTRIBUTES,
+    url_schemes={"http", "https", "mailto"},
+    link_rel="nofollow noopener",
+    strip_comments=True,
+)
+_TAG: Final = re.compile(r"</?[A-Za-z][^<>]*>")
+_ITEM: Final = re.compile(r"<li\b[^>]*>")
+_CELL: Final = re.compile(r"</t[dh]>")
+_BLOCK: Final = re.compile(
+    r"<(?:br|hr)\b[^>]*>|</?(?:p|div|h[1-6]|li|ul|ol|pre|blockquote|table|tr|thead|tbody)\b[^>]*>"
+)
+_BLANKS: Final = re.compile(r"[^\S\n]+")
+_BREAKS: Final = re.compile(r" ?\n[ \n]*")
+
+
+def sanitise_html(untrusted: str) -> str | None:
+    """HTML safe to show: an allow-list of tags, no scripts, styles, handlers, or data and javascript URLs.
+
+    Links get `rel="nofollow noopener"`. None where nothing is left. At most `MAX_HTML_CHARACTERS` are read.
+    """
+    cleaned: str = _CLEANER.clean(strip_invisible(untrusted[:MAX_HTML_CHARACTERS])).strip()
+    return cleaned or None
+
+
+def html_to_text(sanitised: str) -> str | None:
+    """The plain text of sanitised HTML: entities resolved, one line per block, list items with a dash.
+
+    None where no text is left. At most `MAX_TEXT_CHARACTERS` are kept.
+    """
+    if "<" not in sanitised:
+        text = html.unescape(sanitised)
+    else:
+        text = sanitised.replace("\n", " ")
+        if "<li" in text:
+            text = _ITEM.sub("\n- ", text)
+        if "</t" in text:
+            text = _CELL.sub(" ", text)
+        text = html.unescape(_TAG.sub("", _BLOCK.sub("\n", text)))
+    text = _BREAKS.sub("\n", _BLANKS.sub(" ", strip_invisible(text))).replace("\n- \n", "\n- ").strip()
+    return text[:MAX_TEXT_CHARACTERS].rstrip() or None
+
+
+def looks_like_html(text: str) -> bool:
+    """Whether a text of unknown kind holds tags."""
+    return "<" in text and _TAG.search(text) is not None
+
+
+def plain_to_html(text: str) -> str:
+    """Plain text as HTML: escaped, with its line breaks."""
+    return html.escape(text.strip(), quote=False).replace("\r\n", "\n").replace("\n", "<br>\n")

@@ -1,0 +1,391 @@
+"""`merge`: everything the documents of one bundle say, decided field by field into drafts of adapters.
+
+What belongs here: which version is whose, the order of precedence, provenance, and findings. What does not: reading
+(`documents`), choosing versions and files (`resolution`), and the fields of one draft (`drafts`).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from warehouse.civitai.drafts import DraftBuilder
+from warehouse.civitai.facts import AdapterDraft, BundleFacts, Finding, Merged, Source, WeightFacts
+from warehouse.civitai.records import Record
+from warehouse.civitai.resolution import Resolution, hash_matches, is_weight_claim, resolve
+from warehouse.civitai.statements import Statement
+from warehouse.civitai.values import family
+from warehouse.civitai.verdicts import FileState, FindingCode, ReasonCode, Severity, Verdict
+
+VersionKey = tuple[str, int]
+"""`("id", version id)`, or `(document path, position)` of a version without a number."""
+
+_SURE: Final = 0.8
+"""Confidence from which the tensors' base model may contradict a document's."""
+_NO_ADAPTER_TYPES: Final = frozenset({"full", "checkpoint"})
+
+
+class _Sorted(Struct, kw_only=True):
+    """The statements of a bundle by what they speak of."""
+
+    versions: dict[VersionKey, list[Statement]]
+    """Of one version each."""
+    models: list[Statement]
+    """Of a model as a whole: items that list no version."""
+    siblings: list[Statement]
+    """Of the weight beside them, naming no version."""
+
+
+def merge(bundle: BundleFacts) -> Merged:
+    """Decide between all documents of a bundle. Never raises on what a `Reading` can hold.
+
+    The version that resolves to the weight file is `present` (or `invalid`); every other version is `remote`.
+    """
+    found = _sort(bundle.sources)
+    findings: list[Finding] = []
+    if bundle.weight is not None and _is_no_adapter(bundle, found, findings):
+        return Merged(drafts=[], findings=findings)
+    builder = DraftBuilder(bundle.directory, bundle.stem)
+    resolution = _resolve(bundle, found, findings)
+    drafts: list[AdapterDraft] = []
+    if bundle.weight is not None:
+        drafts.append(_weight_draft(builder, bundle.weight, found, resolution, findings))
+    elif resolution.key is None and found.siblings:
+        drafts.extend(_sibling_draft(builder, found, findings))
+    drafts.extend(_remote_drafts(builder, bundle, found, resolution))
+    return Merged(drafts=drafts, findings=[*findings, *builder.findings])
+
+
+def _sort(sources: Iterable[Source]) -> _Sorted:
+    found = _Sorted(versions={}, models=[], siblings=[])
+    for source in sources:
+        if source.reading.verdict is not Verdict.ACCEPTED:
+            continue
+        for index, record in enumerate(source.reading.records):
+            statement = Statement(source, record)
+            if record.version_id is not None:
+                found.versions.setdefault(("id", record.version_id), []).append(statement)
+            elif not statement.is_civitai:
+                found.siblings.append(statement)
+            elif record.version is not None:
+                found.versions.setdefault((source.path, index), []).append(statement)
+            else:
+                found.models.append(statement)
+    return found
+
+
+def _is_no_adapter(bundle: BundleFacts, found: _Sorted, findings: list[Finding]) -> bool:
+    """Whether the only documents about the weight say that it is no LoRA, and its header does not contradict."""
+    weight = bundle.weight
+    ruled_out = [source for source in bundle.sources if source.reading.reason_code is ReasonCode.NOT_A_LORA]
+    if weight is None or not ruled_out or found.versions or found.models:
+        return False
+    source = ruled_out[0]
+    network = weight.header.network_type if weight.header is not None else None
+    is_adapter = network is not None and network.casefold() not in _NO_ADAPTER_TYPES
+    findings.append(
+        Finding(
+            code=FindingCode.DOCUMENT_SAYS_NOT_A_LORA if is_adapter else FindingCode.NOT_A_LORA,
+            severity=Severity.WARNING if is_adapter else Severity.INFO,
+            path=weight.path,
+            message=(
+                f"{weight.path} holds a {network} adapter, but {source.path} says otherwise: {source.reading.reason} "
+                "It is taken as an adapter; remove or replace the document if it belongs to another file."
+                if is_adapter
+                else f"{weight.path} is left out, for it is no LoRA adapter: {source.reading.reason}"
+            ),
+            data={"document": source.path},
+        )
+    )
+    return not is_adapter
+
+
+def _resolve(bundle: BundleFacts, found: _Sorted, findings: list[Finding]) -> Resolution[VersionKey]:
+    file_name = bundle.weight.file_name if bundle.weight is not None else f"{bundle.stem}.safetensors"
+    versions = {
+        key: [statement.record.version for statement in statements if statement.record.version is not None]
+        for key, statements in found.versions.items()
+    }
+    pins = _pins(found)
+    resolution = resolve(versions, file_name=file_name, weight=bundle.weight, pinned=pins)
+    if bundle.weight is None:
+        return resolution
+    if resolution.key is None and resolution.candidates:
+        findings.append(_ambiguous(bundle.weight, found, resolution.candidates))
+    strangers = [key for key in pins if key != resolution.key]
+    if resolution.key is not None and strangers:
+        findings.append(_disagreement(bundle.weight, found, resolution, strangers))
+    return resolution
+
+
+def _pins(found: _Sorted) -> list[VersionKey]:
+    """Versions named by documents that speak of the file beside them alone, best source first."""
+    speaking = [
+        (statement.rank, position, key)
+        for position, (key, statements) in enumerate(found.versions.items())
+        for statement in statements
+        if statement.is_about_sibling
+    ]
+    return list(dict.fromkeys(key for _, _, key in sorted(speaking)))
+
+
+def _ambiguous(weight: WeightFacts, found: _Sorted, candidates: Sequence[VersionKey]) -> Finding:
+    named = [_version_label(found.versions[key][0].record) for key in candidates]
+    document = found.versions[candidates[0]][0].source.path
+    shown = ", ".join(named[:8]) + (", …" if len(named) > 8 else "")
+    return Finding(
+        code=FindingCode.AMBIGUOUS_VERSION,
+        severity=Severity.WARNING,
+        path=weight.path,
+        message=(
+            f"{weight.path} could be any of {len(named)} versions that {document} describes ({shown}): neither hash, "
+            "file name nor number tells which. It is listed with what holds for all of them; rename the file as the "
+            "version's file is called on Civitai, or add a .civitai.info of its version."
+        ),
+        data={"document": document, "versions": named[:50]},
+    )
+
+
+def _disagreement(
+    weight: WeightFacts, found: _Sorted, resolution: Resolution[VersionKey], strangers: Sequence[VersionKey]
+) -> Finding:
+    assert resolution.key is not None
+    others = [found.versions[key][0] for key in strangers]
+    listed = ", ".join(f"{other.source.path} says {_version_label(other.record)}" for other in others[:5])
+    chosen = _version_label(found.versions[resolution.key][0].record)
+    return Finding(
+        code=FindingCode.SIDECARS_DISAGREE,
+        severity=Severity.WARNING,
+        path=weight.path,
+        message=(
+            f"{weight.path} is taken as {chosen} (by {resolution.method}), but {listed}. The file was probably "
+            "replaced after its sidecar was written: let the tool fetch the sidecar again."
+        ),
+        data={"method": str(resolution.method), "documents": [other.source.path for other in others[:50]]},
+    )
+
+
+def _version_label(record: Record) -> str:
+    name = (record.version.name if record.version is not None else None) or "a version without a name"
+    return f"{name} ({record.version_id})" if record.version_id is not None else name
+
+
+def _weight_draft(
+    builder: DraftBuilder,
+    weight: WeightFacts,
+    found: _Sorted,
+    resolution: Resolution[VersionKey],
+    findings: list[Finding],
+) -> AdapterDraft:
+    if resolution.key is not None:
+        statements = [*found.versions[resolution.key], *found.siblings]
+        model_id = next((item.record.model_id for item in statements if item.record.model_id is not None), None)
+        statements += [item for item in found.models if model_id is None or item.record.model_id in (None, model_id)]
+    elif found.versions:
+        statements = [*_model_level(found, resolution.candidates), *found.siblings]
+    else:
+        statements = [*_one_model(found.models), *found.siblings]
+    statements = _ordered(statements, weight)
+    findings.extend(_mismatches(statements, weight))
+    return builder.build(
+        statements,
+        source_key=f"file:{weight.path}",
+        weight=weight,
+        file_path=weight.path,
+        file_state=FileState.PRESENT if weight.problem is None else FileState.INVALID,
+    )
+
+
+def _model_level(found: _Sorted, candidates: Sequence[VersionKey]) -> list[Statement]:
+    """What the documents say of the model alone; nothing where the candidates are of several models."""
+    statements = [statement for key in candidates for statement in found.versions[key]]
+    models = {(item.record.model_id, item.record.model.name) for item in statements}
+    if len({model_id for model_id, _ in models}) != 1 or (None in {i for i, _ in models} and len(models) > 1):
+        return []
+    seen: set[str] = set()
+    result = []
+    for item in [*statements, *found.models]:
+        if item.source.path not in seen:
+            seen.add(item.source.path)
+            record = msgspec.structs.replace(item.record, version=None, payload_sha256=None)
+            result.append(Statement(item.source, record))
+    return result
+
+
+def _one_model(statements: list[Statement]) -> list[Statement]:
+    return statements if len({item.record.model_id for item in statements}) <= 1 else []
+
+
+def _ordered(statements: Iterable[Statement], weight: WeightFacts | None) -> list[Statement]:
+    """By precedence: documents of Civitai whose hash is the file's first, then by kind, then newest first."""
+
+    def key(statement: Statement) -> tuple[int, int, str]:
+        # For a version whose file is elsewhere nothing can be measured: Civitai's word is the best there is.
+        matched = weight is None or _is_matched(statement, weight)
+        return (statement.precedence(matched=matched), -statement.source.mtime_ns, statement.source.path)
+
+    return sorted(statements, key=key)
+
+
+def _is_matched(statement: Statement, weight: WeightFacts) -> bool:
+    version = statement.record.version
+    return version is not None and any(hash_matches(file, weight) for file in version.files)
+
+
+def _mismatches(statements: Sequence[Statement], weight: WeightFacts) -> list[Finding]:
+    findings = []
+    for statement in statements:
+        finding = _sha256_mismatch(statement, weight) or _payload_mismatch(statement, weight)
+        if finding is not None:
+            findings.append(finding)
+    finding = _base_model_mismatch(statements, weight)
+    if finding is not None:
+        findings.append(finding)
+    return findings
+
+
+def _sha256_mismatch(statement: Statement, weight: WeightFacts) -> Finding | None:
+    version = statement.record.version
+    if version is None or weight.sha256 is None:
+        return None
+    claimed = {file.hashes["sha256"] for file in version.files if is_weight_claim(file) and "sha256" in file.hashes}
+    if not claimed or weight.sha256.lower() in claimed:
+        return None
+    if any(hash_matches(file, weight) for file in version.files):
+        what, severity = "the same weights under another header", Severity.INFO
+    else:
+        what, severity = "other bytes than the ones described", Severity.WARNING
+    return Finding(
+        code=FindingCode.SHA256_MISMATCH,
+        severity=severity,
+        path=weight.path,
+        message=(
+            f"{weight.path} has the SHA-256 {weight.sha256[:12]}…, but {statement.source.path} states "
+            f"{', '.join(sorted(value[:12] + '…' for value in claimed))}: the file holds {what}. "
+            "Download it again, or let the tool fetch the sidecar again."
+        ),
+        data={"document": statement.source.path, "claimed": sorted(claimed), "measured": weight.sha256},
+    )
+
+
+def _payload_mismatch(statement: Statement, weight: WeightFacts) -> Finding | None:
+    claimed = statement.record.payload_sha256
+    if claimed is None or weight.payload_sha256 is None or claimed == weight.payload_sha256.lower():
+        return None
+    return Finding(
+        code=FindingCode.PAYLOAD_HASH_MISMATCH,
+        severity=Severity.INFO,
+        path=weight.path,
+        message=(
+            f"{statement.source.path} states the hash {claimed[:12]}… for the tensors of {weight.path}, but they have "
+            f"{weight.payload_sha256[:12]}…: the weights were changed after the hash was written."
+        ),
+        data={"document": statement.source.path, "claimed": claimed, "measured": weight.payload_sha256},
+    )
+
+
+def _base_model_mismatch(statements: Sequence[Statement], weight: WeightFacts) -> Finding | None:
+    header = weight.header
+    if header is None or header.base_model is None or (header.base_model_confidence or 0.0) < _SURE:
+        return None
+    measured = family(header.base_model)
+    for statement in statements:
+        stated = statement.record.version.base_model if statement.record.version is not None else None
+        claimed = family(stated)
+        if stated is None or claimed is None or stated.casefold() == "other":
+            continue
+        if claimed == measured and (claimed != "Other" or stated.split()[0] == header.base_model.split()[0]):
+            return None
+        if claimed == measured:
+            # Two families that SD's coarse classes do not tell apart: too little to speak of a contradiction.
+            return None
+        return Finding(
+            code=FindingCode.BASE_MODEL_MISMATCH,
+            severity=Severity.WARNING,
+            path=weight.path,
+            message=(
+                f"{statement.source.path} states the base model {stated}, but the tensors of {weight.path} are those "
+                f"of {header.base_model} ({header.base_model_evidence or 'by their shapes'}). The document's word is "
+                "kept; check that file and document belong together."
+            ),
+            data={
+                "document": statement.source.path,
+                "claimed": stated,
+                "measured": header.base_model,
+                "confidence": header.base_model_confidence,
+            },
+        )
+    return None
+
+
+def _sibling_draft(builder: DraftBuilder, found: _Sorted, findings: list[Finding]) -> list[AdapterDraft]:
+    """The adapter of sidecars whose weight is gone or elsewhere; none where several versions could be meant."""
+    path = found.siblings[0].source.path
+    if found.versions or len({item.record.model_id for item in found.models}) > 1:
+        findings.append(
+            Finding(
+                code=FindingCode.AMBIGUOUS_VERSION,
+                severity=Severity.WARNING,
+                path=path,
+                message=(
+                    f"{path} speaks of a weight file that is not there, and the documents beside it describe several "
+                    "versions: its values belong to none of them for certain and are not used."
+                ),
+                data={"documents": [item.source.path for item in found.siblings]},
+            )
+        )
+        return []
+    statements = _ordered([*found.siblings, *found.models], None)
+    model_id = next((item.record.model_id for item in statements if item.record.model_id is not None), None)
+    return [
+        builder.build(
+            statements,
+            source_key=f"{min(item.source.path for item in statements)}#civitai:{model_id or ''}@",
+            weight=None,
+            file_path=builder.sibling_path(),
+            file_state=FileState.REMOTE,
+        )
+    ]
+
+
+def _remote_drafts(
+    builder: DraftBuilder, bundle: BundleFacts, found: _Sorted, resolution: Resolution[VersionKey]
+) -> list[AdapterDraft]:
+    drafts = []
+    for key, own in found.versions.items():
+        if bundle.weight is not None and key == resolution.key:
+            continue
+        statements = [*own, *_of_same_model(found.models, own)]
+        if bundle.weight is None and key == resolution.key:
+            statements += found.siblings
+        elif bundle.weight is not None or resolution.key is not None:
+            # What a person keeps is about the file beside the document, which is another version.
+            statements = [item.without_user_facts() for item in statements]
+        drafts.append(_remote_draft(builder, _ordered(statements, None), own, key))
+    if not found.versions and not (bundle.weight is not None or found.siblings):
+        drafts.extend(
+            _remote_draft(builder, [item], [item], (item.source.path, position))
+            for position, item in enumerate(found.models)
+        )
+    return drafts
+
+
+def _of_same_model(models: Iterable[Statement], own: Sequence[Statement]) -> list[Statement]:
+    ids = {item.record.model_id for item in own} - {None}
+    return [item for item in models if item.record.model_id in ids]
+
+
+def _remote_draft(
+    builder: DraftBuilder, statements: list[Statement], own: Sequence[Statement], key: VersionKey
+) -> AdapterDraft:
+    model_id = next((item.record.model_id for item in statements if item.record.model_id is not None), None)
+    number = str(key[1]) if key[0] == "id" else f"#{key[1]}"
+    return builder.build(
+        statements,
+        source_key=f"{min(item.source.path for item in own)}#civitai:{model_id or ''}@{number}",
+        weight=None,
+        file_path=None,
+        file_state=FileState.REMOTE,
+        beside_documents=any(item.is_about_sibling for item in own),
+    )

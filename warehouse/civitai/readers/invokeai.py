@@ -1,0 +1,63 @@
+"""InvokeAI's configuration of a model: a row of its `models` table as JSON."""
+
+from typing import Final
+
+from warehouse.civitai.fields import Fields
+from warehouse.civitai.readers.modelspec import CIVITAI_LINK
+from warehouse.civitai.records import FileClaim, ModelFacts, Record, UserFacts, VersionFacts
+from warehouse.civitai.values import clean_hash
+from warehouse.civitai.verdicts import Shape
+
+BASES: Final = {
+    "sd-1": "SD 1.5",
+    "sd-2": "SD 2.1",
+    "sd-3": "SD 3.5",
+    "sdxl": "SDXL 1.0",
+    "flux": "Flux.1 D",
+    "cogview4": "CogView4",
+    "qwen-image": "Qwen",
+    "z-image": "ZImageTurbo",
+}
+_KNOWN: Final = frozenset(
+    {"key", "hash", "path", "file_size", "name", "description", "source", "trigger_phrases", "default_settings",
+     "base", "type", "format"}
+)  # fmt: skip
+
+
+def read(fields: Fields) -> tuple[Record, ...]:
+    """One record; ids come from a Civitai link in `source`, the hash is BLAKE3."""
+    source = fields.text("source_url") or fields.text("source")
+    link = CIVITAI_LINK.search(source) if source else None
+    settings = fields.child("default_settings")
+    base = fields.text("base")
+    extra = fields.others(_KNOWN)
+    if source:
+        extra["source"] = source
+    stated_hash = (fields.text("hash") or "").removeprefix("blake3:")
+    blake3 = clean_hash("blake3", stated_hash) if stated_hash else None
+    size = fields.number("file_size")
+    files = (
+        FileClaim(
+            hashes={"blake3": blake3} if blake3 else {},
+            size_kb=size / 1024 if size else None,
+        ),
+    )
+    return (
+        Record(
+            shape=Shape.INVOKEAI,
+            model=ModelFacts(
+                civitai_id=int(link[1]) if link else None,
+                name=fields.text("name"),
+                type=fields.text("type"),
+                description=fields.text("description"),
+            ),
+            version=VersionFacts(
+                civitai_id=int(link[2]) if link and link[2] else None,
+                base_model=BASES.get(base.casefold()) if base else None,
+                trained_words=fields.texts("trigger_phrases"),
+                files=files if blake3 else (),
+            ),
+            user=UserFacts(preferred_weight=(settings.number("weight") or None) if settings is not None else None),
+            extra=extra,
+        ),
+    )
