@@ -14,12 +14,13 @@ from warehouse.civitai.fields import Complaints, Fields
 from warehouse.civitai.readers import (
     a1111,
     api,
+    header_dump,
     invokeai,
     lora_manager,
-    modelspec,
     rgthree,
     search_hit,
     stability_matrix,
+    swarm,
 )
 from warehouse.civitai.records import Complaint, JsonObject, Reading, Record
 from warehouse.civitai.values import is_lora_type
@@ -36,10 +37,10 @@ _READERS: Final[dict[Shape, Callable[[Fields], tuple[Record, ...]]]] = {
     Shape.A1111: a1111.read,
     Shape.LORA_MANAGER: lora_manager.read,
     Shape.STABILITY_MATRIX: stability_matrix.read,
-    Shape.SWARM: modelspec.read_swarm,
+    Shape.SWARM: swarm.read,
     Shape.RGTHREE: rgthree.read,
     Shape.INVOKEAI: invokeai.read,
-    Shape.HEADER_DUMP: modelspec.read_dump,
+    Shape.HEADER_DUMP: header_dump.read,
 }
 
 
@@ -189,7 +190,7 @@ def _header_shape(data: JsonObject) -> Shape | None:
         return Shape.HEADER_DUMP
     if any(key.startswith(_HEADER_MARKS) for key in data):
         return Shape.HEADER_DUMP
-    if any(key.startswith(modelspec.PREFIX) for key in data):
+    if any(key.startswith(swarm.PREFIX) for key in data):
         return Shape.SWARM
     software = data.get("software")
     if "training_info" in data or (isinstance(software, dict) and software.get("name") == "ai-toolkit"):
@@ -215,7 +216,7 @@ def _non_lora_type(shape: Shape, records: tuple[Record, ...], fields: Fields) ->
 
 
 def _non_lora_architecture(fields: Fields) -> str | None:
-    stated = modelspec.architecture(fields)
+    stated = swarm.architecture(fields)
     if stated is None or "ss_network_module" in fields.data:
         return None
     base, separator, suffix = stated.partition("/")

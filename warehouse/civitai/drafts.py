@@ -15,6 +15,7 @@ from warehouse.civitai import markup, names, values
 from warehouse.civitai.archetype import Evidence, classify
 from warehouse.civitai.facts import AdapterDraft, Finding, WeightFacts
 from warehouse.civitai.fields import unique
+from warehouse.civitai.readers.header_dump import phrases, training_facts
 from warehouse.civitai.records import Example, FileClaim, JsonObject
 from warehouse.civitai.resolution import choose_file
 from warehouse.civitai.statements import Statement
@@ -22,7 +23,6 @@ from warehouse.civitai.verdicts import FileState, FindingCode, Severity
 
 HEADER: Final = "header"
 FILE: Final = "file"
-MAX_TRAINING_TAGS: Final = 50
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_BASE_MODEL: Final = 64
 _MAX_VISIBILITY: Final = 32
@@ -303,8 +303,7 @@ class _Draft:
             text: str | None = self.user("trained_words", "activation_text")
             stated = names.trigger_groups(text) if text is not None else None
         if stated is None and self.header is not None:
-            phrase = self.from_header("trained_words", self.header.trigger_phrase)
-            stated = tuple(part.strip() for part in phrase.split(";")) if phrase is not None else None
+            stated = phrases(self.from_header("trained_words", self.header.trigger_phrase))
         cleaned = (names.strip_invisible(word).strip() for word in stated or ())
         return unique(word for word in cleaned if word)
 
@@ -467,24 +466,10 @@ class _Draft:
         if model_type is not None:
             extra.setdefault("model_type", model_type)
         if self.header is not None:
-            self._add_header_facts(extra)
+            extra.update(training_facts(self.header))
         if original_name is not None:
             extra["original_name"] = original_name
         return extra
-
-    def _add_header_facts(self, extra: JsonObject) -> None:
-        header = self.header
-        assert header is not None
-        tags = dict(sorted(header.training_tags.items(), key=lambda item: (-item[1], item[0]))[:MAX_TRAINING_TAGS])
-        facts = {
-            "network_type": header.network_type,
-            "rank": header.rank,
-            "alpha": header.alpha,
-            "resolution": header.resolution,
-            "training": header.training or None,
-            "training_tags": tags or None,
-        }
-        extra.update({key: value for key, value in facts.items() if value is not None})
 
 
 def _count(stats: JsonObject, *keys: str) -> int | None:

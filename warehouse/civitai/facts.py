@@ -6,15 +6,12 @@ does not belong here: how one becomes the other (`resolution`, `merge`), and use
 
 from datetime import datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from warehouse.civitai.records import Example, JsonObject, Reading
 from warehouse.civitai.verdicts import FileState, FindingCode, Severity
-
-if TYPE_CHECKING:
-    from warehouse.safetensors import HeaderFacts
+from warehouse.safetensors import HeaderFacts
 
 
 class WeightFacts(Struct, frozen=True, kw_only=True):
@@ -25,7 +22,7 @@ class WeightFacts(Struct, frozen=True, kw_only=True):
 
     path: str
     size: int
-    header: "HeaderFacts | None" = None
+    header: HeaderFacts | None = None
     sha256: str | None = None
     payload_sha256: str | None = None
     blake3: str | None = None

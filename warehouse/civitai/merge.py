@@ -23,7 +23,6 @@ VersionKey = tuple[str, int]
 
 _SURE: Final = 0.8
 """Confidence from which the tensors' base model may contradict a document's."""
-_NO_ADAPTER_TYPES: Final = frozenset({"full", "checkpoint"})
 
 
 class _Sorted(Struct, kw_only=True):
@@ -83,7 +82,7 @@ def _is_no_adapter(bundle: BundleFacts, found: _Sorted, findings: list[Finding])
         return False
     source = ruled_out[0]
     network = weight.header.network_type if weight.header is not None else None
-    is_adapter = network is not None and network.casefold() not in _NO_ADAPTER_TYPES
+    is_adapter = network is not None
     findings.append(
         Finding(
             code=FindingCode.DOCUMENT_SAYS_NOT_A_LORA if is_adapter else FindingCode.NOT_A_LORA,

@@ -3,7 +3,7 @@
 from typing import Final
 
 from warehouse.civitai.fields import Fields
-from warehouse.civitai.readers.modelspec import CIVITAI_LINK
+from warehouse.civitai.names import civitai_link
 from warehouse.civitai.records import FileClaim, ModelFacts, Record, UserFacts, VersionFacts
 from warehouse.civitai.values import clean_hash
 from warehouse.civitai.verdicts import Shape
@@ -27,7 +27,7 @@ _KNOWN: Final = frozenset(
 def read(fields: Fields) -> tuple[Record, ...]:
     """One record; ids come from a Civitai link in `source`, the hash is BLAKE3."""
     source = fields.text("source_url") or fields.text("source")
-    link = CIVITAI_LINK.search(source) if source else None
+    model_id, version_id = (civitai_link(source) if source else None) or (None, None)
     settings = fields.child("default_settings")
     base = fields.text("base")
     extra = fields.others(_KNOWN)
@@ -46,13 +46,13 @@ def read(fields: Fields) -> tuple[Record, ...]:
         Record(
             shape=Shape.INVOKEAI,
             model=ModelFacts(
-                civitai_id=int(link[1]) if link else None,
+                civitai_id=model_id,
                 name=fields.text("name"),
                 type=fields.text("type"),
                 description=fields.text("description"),
             ),
             version=VersionFacts(
-                civitai_id=int(link[2]) if link and link[2] else None,
+                civitai_id=version_id,
                 base_model=BASES.get(base.casefold()) if base else None,
                 trained_words=fields.texts("trigger_phrases"),
                 files=files if blake3 else (),

@@ -8,10 +8,9 @@ from typing import Final
 import msgspec
 
 from warehouse.civitai.fields import Fields
-from warehouse.civitai.names import split_title
+from warehouse.civitai.names import civitai_link, split_title
 from warehouse.civitai.readers.api import embedded_model, examples, version_facts
 from warehouse.civitai.readers.claims import hash_claim
-from warehouse.civitai.readers.modelspec import CIVITAI_LINK
 from warehouse.civitai.records import Example, FileClaim, ModelFacts, Record, UserFacts, VersionFacts
 from warehouse.civitai.values import nsfw_level
 from warehouse.civitai.verdicts import Shape
@@ -58,9 +57,9 @@ def read(fields: Fields) -> tuple[Record, ...]:
 
 def _link_ids(fields: Fields) -> tuple[int | None, int | None]:
     for link in fields.texts("links"):
-        found = CIVITAI_LINK.search(link)
-        if found:
-            return int(found[1]), int(found[2]) if found[2] else None
+        found = civitai_link(link)
+        if found is not None:
+            return found
     return None, None
 
 
