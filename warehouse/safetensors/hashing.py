@@ -155,19 +155,20 @@ def _feed(
     progress: Progress | None,
     should_stop: Callable[[], bool] | None,
 ) -> int:
-    """Read the file to its end into `digests`; the number of bytes read."""
+    """Read the first `size` bytes of the file into `digests`; the number of bytes read."""
     buffer_bytes = min(_BUFFER_BYTES, max(size, 1))
     with ExitStack() as stack:
         lanes = [stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2 if size >= _THREADS_FROM_BYTES else 0)]
         buffers = [memoryview(bytearray(buffer_bytes)) for _ in range(2 if lanes else 1)]
         pending: list[list[Future[None]]] = [[] for _ in buffers]
         offset = turn = 0
-        while True:
+        # A file that is being written would be read for ever: its growth shows in its status afterwards.
+        while offset < size:
             for future in pending[turn]:
                 future.result()
             if should_stop is not None and should_stop():
                 raise HashingStoppedError
-            count = os.readv(descriptor, [buffers[turn]])
+            count = os.readv(descriptor, [buffers[turn][: size - offset]])
             if count == 0:
                 break
             chunk = buffers[turn][:count]

@@ -49,7 +49,7 @@ def describe_network(
     header: Header, table: ModuleTable, metadata: Mapping[str, object], read_bytes: ReadBytes | None
 ) -> Network:
     """Type from the tensors, rank from their shapes, alpha from the values of alpha tensors or from metadata."""
-    ranks = Counter(rank for module in table.modules if (rank := module.rank))
+    ranks = Counter(found for module in table.modules if (found := module.rank))
     rank: float | None = ranks.most_common(1)[0][0] if ranks else _claimed(metadata, "ss_network_dim", "r")
     alpha = _alpha_value(header, table, read_bytes)
     if alpha is None:
