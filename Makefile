@@ -1,0 +1,65 @@
+# The two commands of the README, and what a developer runs. Everything happens in .venv; nothing else is touched.
+#
+#   make up [LIBRARY=path] [DATA=dir] [PORT=8000] [DAGSTER_PORT=3000]
+#   make test
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+LIBRARY ?=
+DATA ?=
+PORT ?= 8000
+DAGSTER_PORT ?= 3000
+# PyTorch's own index of CPU builds, for machines whose package index has none. Empty: only the index pip is set to.
+TORCH_INDEX_URL ?=
+
+.PHONY: help up test test-fast lint format types check-lock lock defs ci clean
+
+help:  ## Show this
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
+
+up: $(VENV)/.installed  ## Start everything: ingest LIBRARY (none: a sample), API on 8000, Dagster UI on 3000; Ctrl-C stops
+	@exec $(BIN)/lora-manager up --port $(PORT) --dagster-port $(DAGSTER_PORT) \
+	  $(if $(LIBRARY),--library "$(LIBRARY)") $(if $(DATA),--data "$(DATA)")
+
+test: $(VENV)/.installed-dev  ## Run the whole test suite on two processes
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests
+
+test-fast: $(VENV)/.installed-dev  ## Run the tests that start no real processes and take no ten seconds
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not platform and not slow" tests
+
+lint: $(VENV)/.installed-dev  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev  ## Bring the sources into style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+defs: $(VENV)/.installed-dev  ## Check that Dagster can load the definitions
+	$(BIN)/dg check defs
+
+check-lock: $(VENV)/.installed-dev  ## Check that constraints.txt pins what pyproject.toml asks for
+	.ci/check-lock
+
+lock: $(VENV)/.installed-dev  ## Bring constraints.txt up to pyproject.toml, keeping every pin that still fits
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --no-header --quiet -o constraints.txt
+
+ci:  ## What the continuous integration runs
+	.ci/run
+
+clean:  ## Remove the environment and caches; the data folder stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+
+# The stamps make the second call instant: an install runs again only when the requirements change.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" .ci/install .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	@TORCH_INDEX_URL="$(TORCH_INDEX_URL)" .ci/install ".[dev]"
+	@touch $(VENV)/.installed $@

@@ -1,0 +1,191 @@
+"""What `doctor` looks at: one function per part of the system, each saying what it found and what to do about it.
+
+Belongs here: looking, nothing but. A part that cannot be looked at is itself a result; no check ends the others.
+"""
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serving.cli.output import bytes_text
+from serving.cli.version import PACKAGE, version
+
+if TYPE_CHECKING:
+    from warehouse.settings import Settings
+
+API_PORT = 8000
+DAGSTER_PORT = 3000
+_LITTLE_DISK = 2 * 2**30
+"""Bytes below which the next publication may not fit."""
+
+
+class State(StrEnum):
+    """How well something is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the report."""
+
+    part: str
+    state: State
+    found: str
+    remedy: str | None = None
+
+
+def _python(_settings: "Settings") -> Iterator[Result]:
+    found = f"{platform.python_version()} at {sys.executable}, {platform.platform(terse=True)}"
+    yield Result("Python", State.OK, found)
+    yield Result("LoRA Manager", State.OK, version() or "not installed as a package")
+
+
+def _packages(_settings: "Settings") -> Iterator[Result]:
+    from importlib.metadata import requires
+
+    from packaging.requirements import Requirement
+
+    wanted = [Requirement(line) for line in requires(PACKAGE) or []]
+    runtime = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+    for requirement in runtime:
+        installed = version(requirement.name)
+        if installed is None:
+            yield Result(requirement.name, State.ERROR, "not installed", f"pip install '{requirement}'")
+        elif not requirement.specifier.contains(installed, prereleases=True):
+            remedy = f"pip install '{requirement}'"
+            yield Result(requirement.name, State.ERROR, f"{installed} is not {requirement.specifier}", remedy)
+        else:
+            yield Result(requirement.name, State.OK, installed)
+
+
+def _folder(settings: "Settings") -> Iterator[Result]:
+    folder = settings.data_dir
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    state = State.OK if free > _LITTLE_DISK else State.WARNING
+    made = "" if folder.exists() else ", not made yet"
+    remedy = None if state is State.OK else "free space: a publication that does not fit is not made"
+    yield Result("data folder", state, f"{folder}{made}; {bytes_text(free)} free", remedy)
+    for root in settings.library_roots:
+        yield _root(root, "LORA_MANAGER_LIBRARY_ROOTS")
+
+
+def _root(root: Path, source: str) -> Result:
+    try:
+        next(iter(root.iterdir()), None)
+    except OSError as error:
+        remedy = f"mount it, give this user the right to read it, or take it out of {source}"
+        return Result("library", State.ERROR, f"{root}: {error.strerror}", remedy)
+    return Result("library", State.OK, str(root))
+
+
+def _database(settings: "Settings") -> Iterator[Result]:
+    from sqlalchemy import make_url
+
+    from warehouse.engine import open_database
+    from warehouse.migrations import head, revision_of
+    from warehouse.queries.overview import registered_roots
+
+    shown = make_url(settings.url).render_as_string(hide_password=True)
+    file = settings.data_dir / "warehouse.sqlite3"
+    if not settings.database_url and not file.exists():
+        yield Result("database", State.WARNING, f"{shown}: not made yet", "lora-manager up")
+        return
+    database = open_database(settings)
+    try:
+        revision = revision_of(database)
+        if revision != head():
+            found = f"{shown} is at {revision or 'no revision'}, this version needs {head()}"
+            yield Result("database", State.ERROR, found, "lora-manager upgrade")
+            return
+        size = "" if settings.database_url else f", {bytes_text(file.stat().st_size)}"
+        yield Result("database", State.OK, f"{shown}, revision {revision}{size}")
+        for root in registered_roots(database):
+            if root not in settings.library_roots:
+                yield _root(root, "the registered folders")
+    finally:
+        database.dispose()
+
+
+def _publications(settings: "Settings") -> Iterator[Result]:
+    from warehouse.engine import open_database
+    from warehouse.generations import current
+
+    if not settings.database_url and not (settings.data_dir / "warehouse.sqlite3").exists():
+        return
+    database = open_database(settings)
+    try:
+        for kind in ("indices/recommend", "marts/analytics"):
+            published = current(database, settings, kind)
+            if published is None:
+                yield Result(kind, State.WARNING, "never published", "lora-manager sync PATH")
+            elif not published.path.is_dir():
+                found = f"the files of {published.name} are gone"
+                yield Result(kind, State.ERROR, found, "lora-manager sync PATH --force")
+            else:
+                yield Result(kind, State.OK, f"{published.name} of {published.created_at:%Y-%m-%d %H:%M} UTC")
+    finally:
+        database.dispose()
+
+
+def _ports(settings: "Settings") -> Iterator[Result]:
+    from serving.cli.ports import is_free, listener
+    from serving.cli.running import RunFolder
+
+    running = RunFolder(settings.data_dir).running()
+    if running:
+        yield Result("system", State.OK, f"running at {running.get('url')}")
+        return
+    for port, option in ((API_PORT, "--port"), (DAGSTER_PORT, "--dagster-port")):
+        if is_free("127.0.0.1", port):
+            yield Result(f"port {port}", State.OK, "free")
+        else:
+            found = f"taken by {listener(port) or 'another process'}"
+            yield Result(f"port {port}", State.WARNING, found, f"lora-manager up {option} …")
+
+
+def _dagster(settings: "Settings") -> Iterator[Result]:
+    configuration = settings.dagster_home / "dagster.yaml"
+    if configuration.exists():
+        yield Result("Dagster home", State.OK, str(settings.dagster_home))
+    else:
+        yield Result("Dagster home", State.WARNING, f"{settings.dagster_home}: not made yet", "lora-manager up")
+
+
+def _access(settings: "Settings") -> Iterator[Result]:
+    if settings.api_keys:
+        keys = ", ".join(f"{key.name} ({key.role})" for key in settings.api_keys)
+        yield Result("API keys", State.OK, keys)
+    else:
+        yield Result("API keys", State.OK, "none: the API serves this machine alone")
+
+
+PARTS: tuple[tuple[str, Callable[["Settings"], Iterator[Result]]], ...] = (
+    ("Python", _python),
+    ("packages", _packages),
+    ("data folder", _folder),
+    ("database", _database),
+    ("publications", _publications),
+    ("Dagster", _dagster),
+    ("ports", _ports),
+    ("access", _access),
+)
+
+
+def diagnose(settings: "Settings") -> Iterator[Result]:
+    """Look at every part, in the order in which a remedy of one may help the next."""
+    from serving.cli.errors import explain
+
+    for part, look in PARTS:
+        try:
+            yield from look(settings)
+        except Exception as error:
+            yield Result(part, State.ERROR, explain(error)[0])

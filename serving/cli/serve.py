@@ -1,0 +1,26 @@
+"""`lora-manager serve`: the API alone, in this process."""
+
+from typing import Annotated
+
+import typer
+
+from serving.cli.context import DataOption, database_of, refuse_open_host, settings_of
+
+
+def serve(
+    *,
+    data: DataOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve the API alone. Dagster and the pipeline run elsewhere, or not at all."""
+    import uvicorn
+
+    from serving.cli.ports import require_free
+
+    settings = settings_of(data)
+    refuse_open_host(settings, host)
+    require_free(host, port, "--port", "the API")
+    with database_of(settings):
+        pass
+    uvicorn.run("serving.app:app", host=host, port=port, access_log=False, timeout_graceful_shutdown=5)

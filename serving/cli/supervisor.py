@@ -1,0 +1,130 @@
+"""Keeps services alive: starts them in order, waits until they are ready, restarts what dies, stops everything.
+
+Belongs here: the life of processes. Does not: which processes there are (`services`), what is said to the user about
+them (the caller gives a function for that).
+"""
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving.cli.errors import CommandError
+from serving.cli.processes import Identity, start, stop_groups, tail
+from serving.cli.services import Service
+
+STOP_PATIENCE = 15.0
+"""Seconds a service has to end what it is doing; a run of Dagster marks itself as cancelled in that time."""
+
+RESTART_DELAYS = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before each restart; one death more within `RESTART_WINDOW` ends everything."""
+
+RESTART_WINDOW = 300.0
+LOG_LIMIT = 10 * 2**20
+"""A log longer than this is set aside (one old one is kept) when its service starts."""
+
+
+@dataclass(slots=True)
+class _Child:
+    service: Service
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    identity: Identity | None = None
+    started: float = 0.0
+    ready: bool = False
+    deaths: list[float] = field(default_factory=list)
+    restart_at: float | None = None
+
+
+class Supervisor:
+    """The running services. Its methods are called by one thread, `tick` several times a second."""
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        *,
+        logs: Path,
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+        changed: Callable[[dict[str, Identity]], None],
+    ) -> None:
+        """
+        Args:
+            logs: the folder of one log per service.
+            environment: variables of every service.
+            say: takes each line that a person should read.
+            changed: takes the running processes whenever one is started.
+        """
+        logs.mkdir(parents=True, exist_ok=True)
+        self._children = {service.name: _Child(service, logs / f"{service.name}.log") for service in services}
+        self._environment = dict(environment)
+        self._say = say
+        self._changed = changed
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """Titles of the services that are not ready yet."""
+        return [child.service.title for child in self._children.values() if not child.ready]
+
+    def tick(self) -> None:
+        """Notice what died, start what is due, ask those not yet ready.
+
+        Raises:
+            CommandError: a service keeps dying; the message ends with its last words.
+        """
+        now = time.monotonic()
+        for child in self._children.values():
+            if child.process is not None and child.process.poll() is not None:
+                self._bury(child, now)
+            elif child.process is None and self._is_due(child, now):
+                self._start(child)
+            elif child.process is not None and not child.ready:
+                child.ready = child.service.is_ready(child.started)
+
+    def stop(self) -> None:
+        """Stop every service with all it started, the last one first to be asked; none survives."""
+        groups = [child.process.pid for child in reversed(self._children.values()) if child.process is not None]
+        stop_groups(groups, patience=STOP_PATIENCE)
+        for child in self._children.values():
+            if child.process is not None:
+                child.process.wait()
+                child.process = None
+
+    def _is_due(self, child: _Child, now: float) -> bool:
+        before = child.service.after
+        if before is not None and not self._children[before].ready:
+            return False
+        return child.restart_at is None or now >= child.restart_at
+
+    def _start(self, child: _Child) -> None:
+        if child.log.exists() and child.log.stat().st_size > LOG_LIMIT:
+            child.log.replace(child.log.with_suffix(".log.1"))
+        # Whole seconds: Dagster's heartbeats are compared with it.
+        child.started = float(int(time.time()))
+        with child.log.open("ab") as log:
+            log.write(f"--- started {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
+            log.flush()
+            child.process = start(child.service.command, log=log, environment=self._environment)
+        child.identity = Identity.of(child.process.pid)
+        child.ready, child.restart_at = False, None
+        self._changed({name: each.identity for name, each in self._children.items() if each.identity is not None})
+
+    def _bury(self, child: _Child, now: float) -> None:
+        assert child.process is not None
+        code = child.process.returncode
+        stop_groups([child.process.pid], patience=2)
+        child.process, child.identity, child.ready = None, None, False
+        child.deaths = [*(death for death in child.deaths if now - death < RESTART_WINDOW), now]
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        last_words = tail(child.log)
+        if len(child.deaths) > len(RESTART_DELAYS):
+            raise CommandError(
+                f"the {child.service.title} {how}, the {len(child.deaths)}th time in {RESTART_WINDOW:.0f} seconds, so "
+                f"everything stops. The end of {child.log}:\n{last_words}"
+            )
+        delay = RESTART_DELAYS[len(child.deaths) - 1]
+        child.restart_at = now + delay
+        self._say(
+            f"the {child.service.title} {how}; started again in {delay:g} s. The end of {child.log}:\n{last_words}"
+        )

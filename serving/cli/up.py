@@ -1,0 +1,208 @@
+"""`lora-manager up`: from a folder to answers. Tables, library, pipeline, then everything that runs, until Ctrl-C."""
+
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving.cli.context import DataOption, refuse_open_host, settings_of
+from serving.cli.errors import CommandError, Exit
+from serving.cli.output import note
+
+if TYPE_CHECKING:
+    from serving.cli.running import RunFolder
+    from serving.cli.services import Endpoints
+    from serving.cli.supervisor import Supervisor
+    from warehouse.engine import Database
+    from warehouse.settings import Settings
+
+SAMPLE_ADAPTERS = 240
+READY_WITHIN = 180.0
+"""Seconds after which a system that is not ready is broken; it takes 10 on two cores."""
+
+_TICK_SECONDS = 0.2
+
+
+class _StopRequest:
+    """Ctrl-C, SIGTERM and a closed terminal, remembered until the loop looks: a child is never lost half-started."""
+
+    def __init__(self) -> None:
+        self.received = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._receive)
+
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
+        if self.received:
+            # Asked twice: the patience of an orderly stop is over. `Supervisor.stop` takes it from here.
+            raise KeyboardInterrupt
+        self.received = True
+
+
+def _existing_folders(paths: Sequence[Path]) -> list[Path]:
+    folders = []
+    for path in paths:
+        folder = path.expanduser().resolve()
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "does not exist"
+            raise CommandError(f"library {folder} {what}: name the folder that holds the LoRA files", Exit.USAGE)
+        folders.append(folder)
+    return folders
+
+
+def _library(database: "Database", settings: "Settings", given: list[Path], *, sample: bool) -> list[Path]:
+    """The folders to ingest; a sample library is made where there is nothing at all to ingest."""
+    from warehouse.queries.overview import adapter_count, registered_roots
+
+    known = [*given, *settings.library_roots, *registered_roots(database)]
+    if known or not sample or adapter_count(database):
+        return list(dict.fromkeys(known))
+    from serving.cli.sample import make_sample
+
+    folder = settings.data_dir / "sample-library"
+    if not folder.exists():
+        note("No library named: making a sample library to look at. Your own: lora-manager up --library PATH")
+        make_sample(folder, adapters=SAMPLE_ADAPTERS, seed=0)
+    return [folder]
+
+
+def _run_pipeline(settings: "Settings", folders: list[Path], run_folder: "RunFolder") -> None:
+    """Ingest, embed, index and publish, unless that was done already for what is there now."""
+    from serving.cli.pipeline import run_job
+    from serving.cli.version import version
+    from warehouse.ingest import library_signature
+    from warehouse.migrations import head
+
+    stamp = {"signature": library_signature(settings, folders), "version": version(), "schema": head()}
+    if run_folder.stamp() == stamp:
+        note("Library unchanged since the last start.")
+        return
+    code = run_job("sync_library", [argument for folder in folders for argument in ("--path", str(folder))])
+    if code == 0:
+        run_folder.write_stamp(stamp)
+    elif code in (Exit.USAGE, Exit.INTERRUPTED):
+        raise typer.Exit(code)
+    elif code == Exit.TRY_AGAIN:
+        note("Another run of the pipeline is at work; its results appear when it is done.")
+    else:
+        note(f"The pipeline ended with code {code}: what it finished is served, the next start runs it again.")
+
+
+def _wait_until_ready(supervisor: "Supervisor", stop: _StopRequest) -> bool:
+    """Whether everything came up before anybody asked to stop."""
+    deadline = time.monotonic() + READY_WITHIN
+    said: list[str] = []
+    while supervisor.waiting_for and not stop.received:
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"not ready after {READY_WITHIN:.0f} s: {', '.join(supervisor.waiting_for)}. See the logs folder"
+            )
+        if supervisor.waiting_for != said:
+            said = supervisor.waiting_for
+            note(f"Starting: {', '.join(said)} …")
+        supervisor.tick()
+        time.sleep(_TICK_SECONDS)
+    return not stop.received
+
+
+def _banner(settings: "Settings", endpoints: "Endpoints") -> None:
+    print(
+        "\n".join(
+            (
+                "",
+                "Ready.",
+                f"  Search and try    {endpoints.api_url}/",
+                f"  API               {endpoints.api_url}/docs",
+                f"  Dagster UI        {endpoints.dagster_url}/",
+                f"  Data and logs     {settings.data_dir}",
+                "",
+            )
+        ),
+        flush=True,
+    )
+
+
+def _supervise(settings: "Settings", endpoints: "Endpoints", run_folder: "RunFolder") -> None:
+    from serving.cli.first_answer import show_first_answer
+    from serving.cli.services import services
+    from serving.cli.supervisor import Supervisor
+
+    stop = _StopRequest()
+    supervisor = Supervisor(
+        services(endpoints),
+        logs=settings.data_dir / "logs",
+        environment={
+            "DAGSTER_HOME": str(settings.dagster_home),
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+            "LORA_MANAGER_DATA_DIR": str(settings.data_dir),
+            "LORA_MANAGER_DAGSTER_URL": endpoints.dagster_url,
+        },
+        say=note,
+        changed=lambda children: run_folder.write(endpoints.api_url, children),
+    )
+    try:
+        if _wait_until_ready(supervisor, stop):
+            _banner(settings, endpoints)
+            show_first_answer(endpoints.api_url, with_keys=bool(settings.api_keys))
+            print("\nCtrl-C stops everything.", flush=True)
+        while not stop.received:
+            supervisor.tick()
+            time.sleep(_TICK_SECONDS)
+        note("Stopping …")
+    finally:
+        supervisor.stop()
+    note("Stopped.")
+
+
+def up(
+    *,
+    library: Annotated[
+        list[Path] | None, typer.Option("--library", metavar="PATH", help="Folder of LoRA files; may be repeated.")
+    ] = None,
+    data: DataOption = None,
+    host: Annotated[str, typer.Option(help="Address the API listens on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
+    dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
+    sample: Annotated[bool, typer.Option(help="Make a sample library when there is nothing to ingest.")] = True,
+) -> None:
+    """Start everything. Ingest the library, then serve the API and the Dagster UI until Ctrl-C."""
+    from serving.cli.ports import require_free
+    from serving.cli.running import RunFolder
+    from serving.cli.services import Endpoints
+
+    # Until services run, a SIGTERM or a closed terminal is what Ctrl-C is.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    settings = settings_of(data)
+    refuse_open_host(settings, host)
+    folders = _existing_folders(library or [])
+    if port == dagster_port:
+        raise CommandError(f"--port and --dagster-port are both {port}: choose two", Exit.USAGE)
+    run_folder = RunFolder(settings.data_dir)
+    with run_folder.hold(), tempfile.TemporaryDirectory(prefix="lora-manager-") as private:
+        require_free(host, port, "--port", "the API")
+        require_free("127.0.0.1", dagster_port, "--dagster-port", "the Dagster UI")
+        _prepare(settings, folders, run_folder, sample=sample)
+        # Socket paths are limited to 108 characters, so this one is not below the data folder.
+        endpoints = Endpoints(host, port, dagster_port, Path(private) / "code.sock")
+        _supervise(settings, endpoints, run_folder)
+
+
+def _prepare(settings: "Settings", folders: list[Path], run_folder: "RunFolder", *, sample: bool) -> None:
+    from warehouse.engine import open_database
+    from warehouse.migrations import upgrade
+
+    database = open_database(settings)
+    try:
+        upgrade(database)
+        roots = _library(database, settings, folders, sample=sample)
+    finally:
+        database.dispose()
+    if roots:
+        _run_pipeline(settings, roots, run_folder)
+    else:
+        note("Nothing to ingest yet. Add a library: lora-manager sync PATH")
