@@ -12,6 +12,7 @@ balance), `concept` (every other idea: body features, effects, situations).
 import re
 from collections.abc import Iterable
 from enum import StrEnum
+from itertools import pairwise
 from math import exp
 from typing import Final
 
@@ -90,86 +91,95 @@ _CATEGORIES: Final[dict[str, _Scores]] = {
 # Words by how surely they mean the archetype: 1.0 and 0.5. Two words are matched as a pair.
 _STRONG: Final[dict[Archetype, str]] = {
     Archetype.CHARACTER: (
-        "character/game character/anime character/original character/video game character/oc/vtuber/protagonist/"
-        "heroine/princess/waifu/actress/actor/singer/idol/celebrity/personaje/main characters"
+        "character/game character/anime character/original character/video game character/oc/vtuber/"
+        "protagonist/heroine/princess/waifu/actress/actor/singer/idol/celebrity/personaje/main characters"
     ),
     Archetype.STYLE: (
         "style/artstyle/art style/styles/aesthetic/aesthetics/illustration/watercolor/painting/oil painting/"
-        "sketch/lineart/line art/ink/pixel art/pixelart/comic/comics/vector/flat color/cel shading/artist/artwork/"
-        "screencap/anime screencap/mix/megamix/style lora/world morph/render/photography/polaroid/film grain/ukiyo/"
-        "impressionism/monochrome/blueprint/chibi/animation style/paper cut/drawing/lora style/"
-        "semi-realistic/realistic style/made of"
+        "sketch/lineart/line art/ink/pixel art/pixelart/comic/comics/vector/flat color/cel shading/artist/"
+        "artwork/screencap/anime screencap/mix/megamix/style lora/world morph/render/photography/polaroid/"
+        "film grain/ukiyo/impressionism/monochrome/blueprint/chibi/animation style/paper cut/drawing/"
+        "lora style/semi-realistic/realistic style/made of"
     ),
     Archetype.CLOTHING: (
-        "clothing/clothes/outfit/outfits/dress/dresses/skirt/costume/costumes/uniform/armor/suit/jacket/hoodie/coat/"
-        "shirt/sweater/pants/jeans/shorts/shoes/boots/heels/sandals/socks/stockings/gloves/hat/helmet/mask/kimono/"
-        "hanfu/cheongsam/qipao/yukata/bathrobe/robe/swimsuit/bikini/lingerie/apron/scarf/cape/fashion/fashion design/"
-        "gown/wedding dress/footwear/necklace/earrings/jewelry/glasses/leggings/pantyhose/corset/blouse/vest/"
-        "bodysuit/headwear/turtleneck/sari/lehenga/wearing a"
+        "clothing/clothes/outfit/outfits/dress/dresses/skirt/costume/costumes/uniform/armor/suit/jacket/"
+        "hoodie/coat/shirt/sweater/pants/jeans/shorts/shoes/boots/heels/sandals/socks/stockings/gloves/hat/"
+        "helmet/mask/kimono/hanfu/cheongsam/qipao/yukata/bathrobe/robe/swimsuit/bikini/lingerie/apron/scarf/"
+        "cape/fashion/fashion design/gown/wedding dress/footwear/necklace/earrings/jewelry/glasses/leggings/"
+        "pantyhose/corset/blouse/vest/bodysuit/headwear/turtleneck/sari/lehenga/wearing a"
     ),
     Archetype.BACKGROUND: (
-        "background/backgrounds/scenery/landscape/landscapes/architecture/architectural/building/buildings/interior/"
-        "interior design/city/cityscape/street/station/room/bedroom/classroom/school/castle/temple/house/houses/ruins/"
-        "forest/garden/beach/mountain/desert/dune/village/environment/skybox/planet/planets/store/shop/cafe/"
-        "living room/library/park/bridge/cave/dungeon/sky/sunset/scene/scenes/location/architecture design/aerial view/"
-        "convenience store/no humans/indoors/ocean/underwater/space station/bathroom/kitchen/office/isometric/tower/map/maps/battlemap"
+        "background/backgrounds/scenery/landscape/landscapes/architecture/architectural/building/buildings/"
+        "interior/interior design/city/cityscape/street/station/room/bedroom/classroom/school/castle/temple/"
+        "house/houses/ruins/forest/garden/beach/mountain/desert/dune/village/environment/skybox/planet/"
+        "planets/store/shop/cafe/living room/library/park/bridge/cave/dungeon/sky/sunset/scene/scenes/"
+        "location/architecture design/aerial view/convenience store/no humans/indoors/ocean/underwater/"
+        "space station/bathroom/kitchen/office/isometric/tower/map/maps/battlemap"
     ),
     Archetype.OBJECT: (
         "object/objects/weapon/weapons/gun/guns/rifle/pistol/handgun/sniper/sword/swords/katana/knife/shield/"
-        "food/dish/cake/fruit/drink/bottle/icon/icons/game icon/item/items/prop/props/furniture/chair/sofa/table lamp/"
-        "toy/toys/figure/action figure/flag/flags/badge/gem/crystal/book/card/cards/tarot/machines/instrument/guitar/piano/phone/"
-        "product/product design/logo/coin/jewel/potion/statue/sculpture/machine/device/packaging/sticker/lamp/box"
+        "food/dish/cake/fruit/drink/bottle/icon/icons/game icon/item/items/prop/props/furniture/chair/sofa/"
+        "table lamp/toy/toys/figure/action figure/flag/flags/badge/gem/crystal/book/card/cards/tarot/"
+        "machines/instrument/guitar/piano/phone/product/product design/logo/coin/jewel/potion/statue/"
+        "sculpture/machine/device/packaging/sticker/lamp/box"
     ),
     Archetype.VEHICLE: (
-        "vehicle/vehicles/car/cars/truck/motorcycle/bike/tank/tanks/aircraft/airplane/fighter jet/jet/plane/helicopter/"
-        "ship/ships/boat/submarine/spaceship/spaceships/starship/train/locomotive/mecha/mech/gundam/evangelion mecha/"
-        "autos/supercar/sports car/bus/battleship/warship/robot mecha"
+        "vehicle/vehicles/car/cars/truck/motorcycle/bike/tank/tanks/aircraft/airplane/fighter jet/jet/plane/"
+        "helicopter/ship/ships/boat/submarine/spaceship/spaceships/starship/train/locomotive/mecha/mech/"
+        "gundam/evangelion mecha/autos/supercar/sports car/bus/battleship/warship/robot mecha"
     ),
     Archetype.ANIMAL: (
-        "animal/animals/cat/cats/dog/dogs/horse/bird/birds/fish/dragon/dragons/wolf/fox/tiger/lion/bear/rabbit/"
-        "butterfly/insect/spider/snake/dinosaur/creature/creatures/monster/monsters/beast/bestiary/kaiju/shark/octopus/"
-        "kitten/puppy/panda/owl/whale/eevee/pets"
+        "animal/animals/cat/cats/dog/dogs/horse/bird/birds/fish/dragon/dragons/wolf/fox/tiger/lion/bear/"
+        "rabbit/butterfly/insect/spider/snake/dinosaur/creature/creatures/monster/monsters/beast/bestiary/"
+        "kaiju/shark/octopus/kitten/puppy/panda/owl/whale/eevee/pets"
     ),
     Archetype.POSE: (
         "pose/poses/posing/gesture/hand gesture/expression/expressions/squatting/kneeling/hugging/"
-        "holding hands/peace sign/aiming/lying/jumping/running/dancing/crossed legs/finger gun/finger frame/pointing/"
-        "camera angle/from below/from above/looking back/pov/selfie/tug/salute/stretching/leaning/yawning/crouching/"
-        "wariza/seiza/hands on/arms up/sitting pose/smile expression/winking/ahegao/smug/facial expression/crying/tears/teary/angry/laughing/scared/emote"
+        "holding hands/peace sign/aiming/lying/jumping/running/dancing/crossed legs/finger gun/finger frame/"
+        "pointing/camera angle/from below/from above/looking back/pov/selfie/tug/salute/stretching/leaning/"
+        "yawning/crouching/wariza/seiza/hands on/arms up/sitting pose/smile expression/winking/ahegao/smug/"
+        "facial expression/crying/tears/teary/angry/laughing/scared/emote"
     ),
     Archetype.TOOL: (
-        "slider/sliders/tool/detailer/detail tweaker/add detail/adddetail/detail enhancer/enhancer/tweaker/noise offset/"
-        "offset noise/noiseoffset/lcm/turbo/lightning lora/hyper sd/contrast/brightness/low key/quality/bad hands/"
-        "better hands/good hands/more details/utility/lowra/fix/lighting control/detail/acceleration/saturation/exposure"
+        "slider/sliders/tool/detailer/detail tweaker/add detail/adddetail/detail enhancer/enhancer/tweaker/"
+        "noise offset/offset noise/noiseoffset/lcm/turbo/lightning lora/hyper sd/contrast/brightness/low key/"
+        "quality/bad hands/better hands/good hands/more details/utility/lowra/fix/lighting control/detail/"
+        "acceleration/saturation/exposure"
     ),
     Archetype.CONCEPT: (
-        "concept/concepts/hair/ponytail/hairstyle/hair style/haircut/eyes/pupils/eyelashes/makeup/tattoo/tattoos/wings/"
-        "tail/ears/horns/blood/fire/flame/flaming/water/splash/explosion/magic/effect/aura/meme/memes/lamia/centaur/"
-        "mermaid/dullahan/elf/elves/skin/body/muscular/pregnant/giantess/transparent/portal/holding/covered in/"
-        "disembodied/prosthetic/cyborg/symbiote/x-ray/glowing/freckles/scar/scars/nails/joints/situation/reference sheet"
+        "concept/concepts/hair/ponytail/hairstyle/hair style/haircut/eyes/pupils/eyelashes/makeup/tattoo/"
+        "tattoos/wings/tail/ears/horns/blood/fire/flame/flaming/water/splash/explosion/magic/effect/aura/"
+        "meme/memes/lamia/centaur/mermaid/dullahan/elf/elves/skin/body/muscular/pregnant/giantess/"
+        "transparent/portal/holding/covered in/disembodied/prosthetic/cyborg/symbiote/x-ray/glowing/freckles/"
+        "scar/scars/nails/joints/situation/reference sheet"
     ),
 }
 _WEAK: Final[dict[Archetype, str]] = {
     Archetype.CHARACTER: (
-        "genshin impact/honkai star/blue archive/fate grand/final fantasy/league of/azur lane/arknights/pokemon/"
-        "anime/girl/girls/woman/female/male/boy/man/1girl/1boy/video game/game/manga/genshin/honkai/naruto/fate/"
-        "marvel/dc comics/disney/movie/cosplay/girls frontline/overwatch/persona/touhou/nintendo/hololive/nijisanji/"
-        "idolmaster/umamusume/kancolle/fire emblem/resident evil/street fighter/one piece/dragon ball/avatar/"
-        "blonde hair/black hair/blue hair/pink hair/purple hair/green hair/red hair/white hair/brown hair/blue eyes/"
-        "red eyes/green eyes/yellow eyes/purple eyes/twintails/long hair/short hair/hair ornament/appearance"
+        "genshin impact/honkai star/blue archive/fate grand/final fantasy/league of/azur lane/arknights/"
+        "pokemon/anime/girl/girls/woman/female/male/boy/man/1girl/1boy/video game/game/manga/genshin/honkai/"
+        "naruto/fate/marvel/dc comics/disney/movie/cosplay/girls frontline/overwatch/persona/touhou/nintendo/"
+        "hololive/nijisanji/idolmaster/umamusume/kancolle/fire emblem/resident evil/street fighter/one piece/"
+        "dragon ball/avatar/blonde hair/black hair/blue hair/pink hair/purple hair/green hair/red hair/"
+        "white hair/brown hair/blue eyes/red eyes/green eyes/yellow eyes/purple eyes/twintails/long hair/"
+        "short hair/hair ornament/appearance"
     ),
     Archetype.STYLE: (
-        "artist/digital art/concept art/photorealistic/realistic/realism/cartoon/stylized/3d/2d/colorful/abstract/"
-        "surreal/dark/fantasy/sci-fi/cyberpunk/steampunk/retro/vintage/cinematic/horror/gothic/atmosphere/dreamy/"
-        "detailed/highly detailed/general purpose/minimalist/graphic design/poster/paintings/portraits/art/theme"
+        "artist/digital art/concept art/photorealistic/realistic/realism/cartoon/stylized/3d/2d/colorful/"
+        "abstract/surreal/dark/fantasy/sci-fi/cyberpunk/steampunk/retro/vintage/cinematic/horror/gothic/"
+        "atmosphere/dreamy/detailed/highly detailed/general purpose/minimalist/graphic design/poster/"
+        "paintings/portraits/art/theme"
     ),
-    Archetype.CLOTHING: "wearing/worn/ribbon/collar/sleeves/lace/fabric/cloth/accessory/accessories/ornaments",
-    Archetype.BACKGROUND: "outdoors/outdoor/nature/night/clouds/tree/trees/river/lake/snow/skyline/modern/design/aerial",
-    Archetype.OBJECT: "holding weapon/asset/assets/3d icon/metal/glass/wooden/mechanical/simple background",
-    Archetype.VEHICLE: "racing/military/engine/wheels/robot/robots/war",
-    Archetype.ANIMAL: "fantasy creature/cute animal/fur/furry/paws/wild/kemono/design creature",
-    Archetype.POSE: "sitting/standing/hand/hands/arms/leg/legs/finger/looking at/at viewer/open mouth/view/angle",
-    Archetype.TOOL: "weight/negative/light/dark theme/lighting/8k/high res/masterpiece",
-    Archetype.CONCEPT: "inpaint/composition/transformation/conceptual/sci fi/weird/funny/eye/head/face",
+    Archetype.CLOTHING: ("wearing/worn/ribbon/collar/sleeves/lace/fabric/cloth/accessory/accessories/ornaments"),
+    Archetype.BACKGROUND: (
+        "outdoors/outdoor/nature/night/clouds/tree/trees/river/lake/snow/skyline/modern/design/aerial"
+    ),
+    Archetype.OBJECT: ("holding weapon/asset/assets/3d icon/metal/glass/wooden/mechanical/simple background"),
+    Archetype.VEHICLE: ("racing/military/engine/wheels/robot/robots/war"),
+    Archetype.ANIMAL: ("fantasy creature/cute animal/fur/furry/paws/wild/kemono/design creature"),
+    Archetype.POSE: ("sitting/standing/hand/hands/arms/leg/legs/finger/looking at/at viewer/open mouth/view/angle"),
+    Archetype.TOOL: ("weight/negative/light/dark theme/lighting/8k/high res/masterpiece"),
+    Archetype.CONCEPT: ("inpaint/composition/transformation/conceptual/sci fi/weird/funny/eye/head/face"),
 }
 _CJK: Final[dict[str, tuple[Archetype, float]]] = {
     "画风": (Archetype.STYLE, 1.0),
@@ -220,14 +230,18 @@ def _lexicon() -> dict[str, tuple[tuple[Archetype, float], ...]]:
         for archetype, words in table.items():
             for word in words.split("/"):
                 terms.setdefault(word, []).append((archetype, strength))
+    for term, entry in _CJK.items():
+        terms[term] = [entry]
     return {word: tuple(entries) for word, entries in terms.items()}
 
 
 _LEXICON: Final = _lexicon()
+_PAIR_STARTS: Final = frozenset(word.split(" ")[0] for word in _LEXICON if " " in word)
 _TOKEN: Final = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _APPEARANCE: Final = re.compile(
-    r"\b(?:(?:black|blonde|brown|red|blue|green|pink|purple|white|silver|grey|orange|yellow|multicolored)[ _](?:hair|eyes)"
+    r"\b(?:(?:black|blonde|brown|red|blue|green|pink|purple|white|silver|grey|orange|yellow|multicolored)"
+    r"[ _](?:hair|eyes)"
     r"|(?:long|short|medium|very long)[ _]hair|twintails|hair[ _]ornament|ahoge|sidelocks|bangs)\b"
 )
 _SERIES_WORD: Final = re.compile(r"\w\s?_?\\?\([^()]{2,40}\\?\)")
@@ -272,7 +286,7 @@ def _add(scores: _Scores, texts: Iterable[str], weight: float) -> bool:
     """Add the words of one place, each once, bounded by `_CAP` for one archetype."""
     sums: _Scores = {}
     for term in _terms(texts):
-        for archetype, strength in _LEXICON.get(term, ()):
+        for archetype, strength in _LEXICON[term]:
             sums[archetype] = sums.get(archetype, 0.0) + strength
     for archetype, total in sums.items():
         scores[archetype] += weight * min(total, _CAP)
@@ -280,13 +294,15 @@ def _add(scores: _Scores, texts: Iterable[str], weight: float) -> bool:
 
 
 def _terms(texts: Iterable[str]) -> set[str]:
-    """Single words and pairs of neighbours, case-folded; CJK terms stand for their archetype by themselves."""
+    """The listed words, pairs of neighbouring words, and CJK terms in the texts."""
     terms: set[str] = set()
     for text in texts:
         folded = _HUMP.sub(" ", text).replace("_", " ").casefold()
         tokens = _TOKEN.findall(folded)
-        terms.update(tokens)
-        terms.update(f"{first} {second}" for first, second in zip(tokens, tokens[1:], strict=False))
+        terms.update(_LEXICON.keys() & tokens)
+        for first, second in pairwise(tokens):
+            if first in _PAIR_STARTS and (pair := f"{first} {second}") in _LEXICON:
+                terms.add(pair)
         if not folded.isascii():
             terms.update(term for term in _CJK if term in folded)
     return terms
@@ -310,7 +326,3 @@ def _add_forms(scores: _Scores, evidence: Evidence) -> bool:
     if len(named & spelled) >= 2:
         scores[Archetype.CHARACTER] += 0.6
     return found
-
-
-for _term, _entry in _CJK.items():
-    _LEXICON[_term] = (_entry,)

@@ -228,12 +228,18 @@ def resources(meta: Fields) -> tuple[JsonObject, ...]:
     """What an example was made with, as objects of `name`, `type`, `weight` and `version_id` where stated."""
     result = []
     for key in ("resources", "civitaiResources"):
+        if key not in meta.data:
+            continue
         for item in meta.children(key):
-            stated = {
-                "name": item.text("name") or item.text("modelName"),
-                "type": item.text("type"),
-                "weight": item.number("weight"),
-                "version_id": item.identifier("modelVersionId"),
-            }
-            result.append({name: value for name, value in stated.items() if value is not None})
-    return tuple(item for item in result if item)
+            resource: JsonObject = {}
+            if (name := item.text("name") or item.text("modelName")) is not None:
+                resource["name"] = name
+            if (kind := item.text("type")) is not None:
+                resource["type"] = kind
+            if (weight := item.number("weight")) is not None:
+                resource["weight"] = weight
+            if (version_id := item.identifier("modelVersionId")) is not None:
+                resource["version_id"] = version_id
+            if resource:
+                result.append(resource)
+    return tuple(result)
