@@ -3,6 +3,7 @@
 import json
 import math
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ def encode(header: object, payload: bytes = b"") -> bytes:
     return struct.pack("<Q", len(raw)) + raw + payload
 
 
-def lay_out(shapes: dict[str, tuple[str, tuple[int, ...]]], metadata: dict[str, str] | None = None) -> dict[str, Any]:
+def lay_out(
+    shapes: Mapping[str, tuple[str, tuple[int, ...]]], metadata: dict[str, str] | None = None
+) -> dict[str, Any]:
     """A header that places tensors (name → dtype, shape) one after the other."""
     header: dict[str, Any] = {} if metadata is None else {"__metadata__": metadata}
     offset = 0
@@ -31,7 +34,9 @@ def payload_size(header: dict[str, Any]) -> int:
     return max((e["data_offsets"][1] for key, e in header.items() if key != "__metadata__"), default=0)
 
 
-def write(path: Path, shapes: dict[str, tuple[str, tuple[int, ...]]], metadata: dict[str, str] | None = None) -> Path:
+def write(
+    path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]], metadata: dict[str, str] | None = None
+) -> Path:
     """A sound file with a payload of zeros."""
     header = lay_out(shapes, metadata)
     path.write_bytes(encode(header, bytes(payload_size(header))))

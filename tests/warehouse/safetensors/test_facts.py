@@ -338,9 +338,25 @@ json_values = st.recursive(
     max_leaves=8,
 )
 known_keys = st.sampled_from(
-    """ss_tag_frequency ss_dataset_dirs ss_datasets ss_network_args ss_network_dim ss_resolution training_info software
-    creator modelspec.tags ss_training_started_at lora_adapter_metadata ss_v2 modelspec.thumbnail sshs_model_hash
-    modelspec.architecture ss_seed""".split()
+    [
+        "ss_tag_frequency",
+        "ss_dataset_dirs",
+        "ss_datasets",
+        "ss_network_args",
+        "ss_network_dim",
+        "ss_resolution",
+        "ss_v2",
+        "training_info",
+        "software",
+        "creator",
+        "modelspec.tags",
+        "ss_training_started_at",
+        "lora_adapter_metadata",
+        "modelspec.thumbnail",
+        "sshs_model_hash",
+        "modelspec.architecture",
+        "ss_seed",
+    ]
 )
 
 
@@ -352,8 +368,24 @@ def test_no_metadata_raises(metadata: dict[str, object]) -> None:
 
 
 part = st.sampled_from(
-    """lora_unet_ transformer. blocks.0. attn2.to_k .lora_down .lora_A .weight .alpha :1:down lokr_w1 .hada_w1_b .diff
-    double_blocks_ 9999999999_ . layers.1.attention.qkv""".split()
+    [
+        "lora_unet_",
+        "transformer.",
+        "blocks.0.",
+        "attn2.to_k",
+        ".lora_down",
+        ".lora_A",
+        ".weight",
+        ".alpha",
+        ":1:down",
+        ".",
+        "lokr_w1",
+        ".hada_w1_b",
+        ".diff",
+        "double_blocks_",
+        "9999999999_",
+        "layers.1.attention.qkv",
+    ]
 )
 
 
