@@ -43,7 +43,7 @@ def explain(error: Exception) -> tuple[str, int]:
         return str(error), error.code
     if isinstance(error, OSError):
         return _of_system(error), Exit.FAILURE
-    from sqlalchemy.exc import DBAPIError, OperationalError
+    from sqlalchemy.exc import ArgumentError, DBAPIError
 
     from warehouse.generations import PublicationError
     from warehouse.locks import LockHeld
@@ -53,8 +53,11 @@ def explain(error: Exception) -> tuple[str, int]:
         return str(error), Exit.TRY_AGAIN
     if isinstance(error, (SchemaError, PublicationError)):
         return str(error), Exit.FAILURE
-    if isinstance(error, (OperationalError, DBAPIError)):
+    if isinstance(error, DBAPIError):
         return _of_database(error), Exit.FAILURE
+    if isinstance(error, ArgumentError):
+        # The URL itself may hold a password.
+        return "LORA_MANAGER_DATABASE_URL is not a URL such as postgresql://user:password@host/name", Exit.USAGE
     return (
         f"unexpected {type(error).__name__}: {error}. Run again with `lora-manager --debug …` for the details",
         Exit.SOFTWARE,

@@ -1,0 +1,137 @@
+"""The supervisor, with real processes that die, hang, and have children of their own."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serving.cli import supervisor as supervision
+from serving.cli.errors import CommandError
+from serving.cli.processes import Identity, members, stop_groups, tail
+from serving.cli.services import Service
+from serving.cli.supervisor import Supervisor
+
+SLEEP = "import time; time.sleep(600)"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]); {SLEEP}"
+
+
+def python(
+    name: str, code: str, *, ready: Callable[[float], bool] = lambda _: True, after: str | None = None
+) -> Service:
+    return Service(name=name, title=name, command=(sys.executable, "-c", code), is_ready=ready, after=after)
+
+
+class Watched:
+    """A supervisor with what it said and which processes it told of."""
+
+    def __init__(self, folder: Path, *services: Service) -> None:
+        self.said: list[str] = []
+        self.running: dict[str, Identity] = {}
+        self.supervisor = Supervisor(
+            services, logs=folder / "logs", environment={"GREETING": "hello"}, say=self.said.append, changed=self._note
+        )
+
+    def _note(self, running: dict[str, Identity]) -> None:
+        self.running = running
+
+    def until(self, condition: Callable[[], bool], *, within: float = 30) -> None:
+        deadline = time.monotonic() + within
+        while not condition():
+            assert time.monotonic() < deadline, self.said
+            self.supervisor.tick()
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Callable[..., Watched]]:
+    started: list[Watched] = []
+
+    def begin(*services: Service) -> Watched:
+        started.append(Watched(tmp_path, *services))
+        return started[-1]
+
+    yield begin
+    for watched in started:
+        watched.supervisor.stop()
+
+
+def test_services_start_in_order_and_get_the_environment(tmp_path: Path, watch: Callable[..., Watched]) -> None:
+    open_gate = tmp_path / "gate"
+    watched = watch(
+        python("first", SLEEP, ready=lambda _: open_gate.exists()),
+        python("second", f"import os; print(os.environ['GREETING'], flush=True); {SLEEP}", after="first"),
+    )
+    watched.until(lambda: "first" in watched.running)
+    for _ in range(5):
+        watched.supervisor.tick()
+    assert watched.supervisor.waiting_for == ["first", "second"]
+    assert "second" not in watched.running
+    open_gate.touch()
+    watched.until(lambda: not watched.supervisor.waiting_for)
+    watched.until(lambda: "hello" in tail(tmp_path / "logs" / "second.log"))
+
+
+def test_a_killed_service_is_reported_with_its_last_words_and_started_again(watch: Callable[..., Watched]) -> None:
+    watched = watch(python("worker", f"print('last words', flush=True); {SLEEP}"))
+    watched.until(lambda: "worker" in watched.running and not watched.supervisor.waiting_for)
+    first = watched.running["worker"]
+    time.sleep(0.3)
+    os.kill(first.pid, signal.SIGKILL)
+    watched.until(lambda: watched.running["worker"] != first)
+    assert "worker was killed by signal 9" in watched.said[0]
+    assert "last words" in watched.said[0]
+
+
+def test_a_service_that_keeps_dying_ends_everything(
+    watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "RESTART_DELAYS", (0.01, 0.01))
+    watched = watch(python("steady", SLEEP), python("broken", "raise SystemExit('no licence to run')"))
+    with pytest.raises(CommandError, match=r"(?s)broken ended with code 1, the 3th time.*no licence to run"):
+        watched.until(lambda: False)
+    assert len(watched.said) == 2
+
+
+def test_stopping_ends_children_of_children_that_do_not_listen(
+    watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "STOP_PATIENCE", 0.5)
+    watched = watch(python("parent", PARENT))
+    watched.until(lambda: "parent" in watched.running)
+    group = watched.running["parent"].pid
+    watched.until(lambda: len(members(group)) == 2)
+    time.sleep(0.3)
+    watched.supervisor.stop()
+    watched.until(lambda: not members(group)) if members(group) else None
+    assert not members(group)
+
+
+def test_a_long_log_is_set_aside(
+    tmp_path: Path, watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "LOG_LIMIT", 100)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "worker.log").write_text("x" * 101)
+    watched = watch(python("worker", SLEEP))
+    watched.until(lambda: "worker" in watched.running)
+    assert (logs / "worker.log.1").read_text() == "x" * 101
+    assert (logs / "worker.log").stat().st_size < 100
+
+
+def test_a_process_is_not_confused_with_a_later_one_of_its_number() -> None:
+    own = Identity.of(os.getpid())
+    assert own.is_alive()
+    assert not Identity(own.pid, own.started - 1).is_alive()
+
+
+def test_stopping_a_group_that_is_gone_is_nothing() -> None:
+    with psutil.Popen([sys.executable, "-c", ""], process_group=0) as process:
+        process.wait()
+    assert stop_groups([process.pid], patience=1) == []
