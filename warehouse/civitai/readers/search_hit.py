@@ -41,7 +41,10 @@ def _model(fields: Fields) -> ModelFacts:
     category = fields.child("category")
     permissions = fields.child("permissions")
     named = category.text("name") if category is not None else None
-    tags = tag_names(fields, "tags")
+    # Beside names the index keeps tags as numbers, which mean nothing outside the site.
+    stated = fields.data.get("tags")
+    names = [tag for tag in stated if not isinstance(tag, int)] if isinstance(stated, list) else []
+    tags = tag_names(Fields({"tags": names}, fields.path, fields.log), "tags")
     level = fields.integer("nsfwLevel")
     extra = fields.others(_KNOWN)
     if permissions is not None:
