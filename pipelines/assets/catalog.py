@@ -1,0 +1,72 @@
+"""`catalog/documents` and `catalog/adapters`: the metadata as it was found, and the adapters merged from it."""
+
+import dagster as dg
+
+from pipelines import figures, previews
+from pipelines.columns import table_metadata
+from pipelines.keys import ADAPTERS, DOCUMENTS, LIBRARY_FILES
+from pipelines.policies import RETRY, WAREHOUSE_POOL
+from pipelines.resources import Warehouse
+from pipelines.stages import metadata_of, stage
+from warehouse import ingest
+from warehouse.models import Adapter, Document
+
+
+@dg.asset(
+    key=DOCUMENTS,
+    deps=[LIBRARY_FILES],
+    group_name="catalog",
+    kinds={"json", "table"},
+    code_version="1",
+    retry_policy=RETRY,
+    pool=WAREHOUSE_POOL,
+    metadata=table_metadata("documents"),
+    description="Every metadata document beside the weights: its raw bytes, its shape, and the verdict of reading it. "
+    "What cannot be used is quarantined with its reason and stops nothing else.",
+)
+def documents(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[None]:
+    """Read the documents that changed."""
+    with stage(context, warehouse):
+        report = ingest.read_documents(
+            warehouse.database, warehouse.settings, progress=warehouse.progress(context, "Reading documents")
+        )
+        with warehouse.database.read() as connection:
+            verdicts = figures.counts(connection, Document.verdict, Document.state == "present", unknown="unread")
+            shapes = figures.documents_by_shape(connection)
+            refused = figures.quarantined(connection, figures.SAMPLE)
+    preview = previews.join(
+        previews.bars(verdicts, title="Documents by verdict"),
+        previews.table(shapes),
+        f"**Quarantined**\n\n{previews.table(refused)}" if refused else "",
+    )
+    return dg.MaterializeResult(metadata=metadata_of(report, preview))
+
+
+@dg.asset(
+    key=ADAPTERS,
+    deps=[DOCUMENTS],
+    group_name="catalog",
+    kinds={"table"},
+    code_version="1",
+    retry_policy=RETRY,
+    pool=WAREHOUSE_POOL,
+    metadata=table_metadata("adapters"),
+    description="LoRA adapters, one per version: merged from documents and weight headers with precedence and the "
+    "source of each field. What a user set is never touched.",
+)
+def adapters(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[None]:
+    """Build the adapters of what changed."""
+    with stage(context, warehouse):
+        report = ingest.build_adapters(
+            warehouse.database, warehouse.settings, progress=warehouse.progress(context, "Building adapters")
+        )
+        with warehouse.database.read() as connection:
+            base_models = figures.counts(connection, Adapter.base_model)
+            archetypes = figures.counts(connection, Adapter.archetype)
+            newest = figures.newest_adapters(connection)
+    preview = previews.join(
+        previews.bars(base_models, title="Adapters by base model"),
+        previews.bars(archetypes, title="Adapters by archetype"),
+        f"**Changed last**\n\n{previews.table(newest)}",
+    )
+    return dg.MaterializeResult(metadata=metadata_of(report, preview))

@@ -1,0 +1,88 @@
+"""`indices/recommend`: the search index over all vectors, published as a generation when its recall is good enough."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from pipelines import previews
+from pipelines.keys import INDEX, vector_key
+from pipelines.policies import GPU_POOL, RETRY
+from pipelines.resources import Warehouse
+from pipelines.stages import Stopwatch, stage
+from warehouse.contracts import Metadata
+from warehouse.generations import Published, current
+from warehouse.vectors import SPACES, RecallTooLowError, publish_index
+
+RECALL_CHECK = "recall_at_10"
+
+
+def _recall_check(recalls: Mapping[str, float], floor: float) -> dg.AssetCheckResult:
+    lowest = min(recalls.values(), default=1.0)
+    return dg.AssetCheckResult(
+        check_name=RECALL_CHECK,
+        passed=lowest >= floor,
+        description=f"Lowest recall@10 {lowest:.3f}, floor {floor:.3f}.",
+        metadata={"floor": floor, "lowest": lowest, **{f"weights {name}": value for name, value in recalls.items()}},
+    )
+
+
+def _preview(manifest: Mapping[str, Any]) -> str:
+    plain = [{"of the index": key, "value": value} for key, value in manifest.items() if not isinstance(value, dict)]
+    return previews.table(plain)
+
+
+@dg.asset(
+    key=INDEX,
+    deps=[vector_key(space.name) for space in SPACES],
+    group_name="indices",
+    kinds={"faiss", "file"},
+    code_version="1",
+    retry_policy=RETRY,
+    pool=GPU_POOL,
+    check_specs=[
+        dg.AssetCheckSpec(
+            RECALL_CHECK,
+            asset=INDEX,
+            blocking=True,
+            description="The ten nearest found by the index against those of an exact search, on a sample. Below the "
+            "floor nothing is published: the generation before stays in use.",
+        )
+    ],
+    description=f"One index over the concatenated vectors of {', '.join(space.name for space in SPACES)}: built, "
+    "measured against exact search, published as an immutable generation.",
+)
+def recommend(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    """Publish an index of the current vectors."""
+    database, settings = warehouse.database, warehouse.settings
+    watch = Stopwatch()
+    refused: RecallTooLowError | None = None
+    published: Published | None = None
+    with stage(context, warehouse):
+        before = current(database, settings, INDEX.to_user_string())
+        try:
+            published = publish_index(database, settings, progress=warehouse.progress(context, "Building the index"))
+        except RecallTooLowError as error:
+            refused = error
+    if refused is not None or published is None:
+        assert refused is not None
+        yield _recall_check(refused.recalls, settings.recall_floor)
+        raise dg.Failure(str(refused), allow_retries=False) from refused
+    changed = before is None or before.pk != published.pk
+    rows = int(published.manifest["n"])
+    yield dg.MaterializeResult(
+        metadata={
+            Metadata.ROWS: rows,
+            Metadata.CHANGED: rows if changed else 0,
+            Metadata.SKIPPED: 0 if changed else rows,
+            Metadata.REJECTED: 0,
+            Metadata.SECONDS: round(watch.seconds, 3),
+            Metadata.PREVIEW: dg.MetadataValue.md(_preview(published.manifest)),
+            "generation": published.name,
+            "path": dg.MetadataValue.path(str(published.path)),
+            "manifest": dg.MetadataValue.json(dict(published.manifest)),
+        },
+        check_results=[_recall_check(published.manifest["recall"], settings.recall_floor)],
+    )

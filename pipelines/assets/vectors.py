@@ -1,0 +1,57 @@
+"""`vectors/<space>`: one asset per embedding space, made by a factory from the declared spaces."""
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines import figures, previews
+from pipelines.columns import table_metadata
+from pipelines.keys import ADAPTERS, INSPECTIONS, vector_key
+from pipelines.policies import GPU_POOL, RETRY
+from pipelines.resources import Warehouse
+from pipelines.stages import metadata_of, stage
+from warehouse.vectors import SPACES, compute_embeddings
+
+
+class VectorsConfig(dg.Config):
+    """What is embedded."""
+
+    force: bool = Field(default=False, description="Compute every vector anew, also those that are current.")
+
+
+def _space_asset(space: str, description: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=vector_key(space),
+        # Rank and base model, which inspections correct, are part of the technical text.
+        deps=[ADAPTERS, INSPECTIONS],
+        group_name="vectors",
+        kinds={"huggingface", "table"},
+        code_version="1",
+        retry_policy=RETRY,
+        pool=GPU_POOL,
+        metadata=table_metadata("embeddings"),
+        description=description,
+    )
+    def vectors(
+        context: dg.AssetExecutionContext, config: VectorsConfig, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.MaterializeResult[None]:
+        with stage(context, warehouse):
+            report = compute_embeddings(
+                warehouse.database,
+                warehouse.settings,
+                space,
+                progress=warehouse.progress(context, f"Embedding ({space})"),
+                force=config.force,
+            )
+            with warehouse.database.read() as connection:
+                current, total = figures.coverage(connection, [space])[space]
+                models = figures.models_of(connection, space)
+                qualities = figures.qualities(connection, space)
+        preview = previews.join(previews.table(models), previews.histogram(qualities, title="How much is known (0..1)"))
+        share = round(current / total, 4) if total else 1.0
+        return dg.MaterializeResult(metadata=metadata_of(report, preview, coverage=share))
+
+    return vectors
+
+
+VECTORS = [_space_asset(space.name, space.description) for space in SPACES]
+"""The assets of the embedding spaces."""

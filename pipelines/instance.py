@@ -1,0 +1,124 @@
+"""The configuration of the Dagster instance, written into its home from our settings, so that nobody has to.
+
+Belongs here: what `dagster.yaml` says and why. Does not: starting the webserver or the daemon. A file without the
+mark in its first line is the operator's own and is left alone.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from warehouse.engine import connect
+from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+_MARK = "# Written by LoRA Manager from its settings. Remove this line to keep changes of your own."
+
+_SCHEMA = "dagster"
+"""Dagster and our migrations both keep a table `alembic_version`, so Dagster's tables get a schema of their own."""
+
+_MAX_RUNS = 4
+"""Every run is a process; the pools decide which of them may work on the same things."""
+
+_NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+
+
+def _storage(settings: Settings) -> Mapping[str, Any]:
+    url = make_url(settings.url)
+    if url.get_backend_name() == "sqlite":
+        return {"sqlite": {"base_dir": str(settings.dagster_home / "storage")}}
+    # Dagster's storage needs psycopg 2: the server-side binding of psycopg 3 breaks its NOTIFY.
+    return {
+        "postgres": {
+            "postgres_db": {
+                "scheme": "postgresql+psycopg2",
+                "username": url.username or "",
+                "password": url.password or "",
+                "hostname": url.host or "localhost",
+                "port": url.port or 5432,
+                "db_name": url.database or "",
+                "params": {**url.query, "options": f"-csearch_path={_SCHEMA}"},
+            }
+        }
+    }
+
+
+def configuration(settings: Settings) -> Mapping[str, Any]:
+    """The content of `dagster.yaml`."""
+    return {
+        "storage": _storage(settings),
+        # One second between looks at the queue costs 0.1 CPU-s a minute; Dagster's default of five is felt.
+        "run_coordinator": {
+            "module": "dagster.core.run_coordinator",
+            "class": "QueuedRunCoordinator",
+            "config": {"dequeue_interval_seconds": 1, "dequeue_use_threads": True, "dequeue_num_workers": _MAX_RUNS},
+        },
+        "concurrency": {
+            # By run: a blocked run stays in the queue instead of holding a process that polls.
+            "pools": {"default_limit": 1, "granularity": "run"},
+            "runs": {"max_concurrent_runs": _MAX_RUNS},
+        },
+        "run_monitoring": {"enabled": True, "start_timeout_seconds": 180, "free_slots_after_run_end_seconds": 60},
+        # Steps retry by their own policy; a run is started again only when its process died.
+        "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
+        "sensors": {"use_threads": True, "num_workers": 4},
+        "schedules": {"use_threads": True, "num_workers": 2},
+        "freshness": {"enabled": True},
+        "retention": {
+            "sensor": {"purge_after_days": {"skipped": 1, "failure": 30, "success": 30, "started": 1}},
+            "schedule": {"purge_after_days": 90},
+        },
+        "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
+    }
+
+
+def render(settings: Settings) -> str:
+    """The text of `dagster.yaml`."""
+    # JSON is YAML, and needs no library of its own.
+    return f"{_MARK}\n{msgspec.json.format(msgspec.json.encode(configuration(settings)), indent=2).decode()}\n"
+
+
+def _create_schema(settings: Settings) -> None:
+    database = connect(settings.url)
+    try:
+        with database.write() as connection:
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
+    finally:
+        database.dispose()
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Make DAGSTER_HOME ready: the folder, the configuration (written where absent or outdated), the schema.
+
+    Returns the folder. The file may hold the password of the database, so only its owner may read it.
+    """
+    home = settings.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / "dagster.yaml"
+    wanted = render(settings)
+    found = path.read_text(encoding="utf-8") if path.exists() else None
+    if found is None or (found.startswith(_MARK) and found != wanted):
+        aside = path.with_suffix(f".{os.getpid()}")
+        aside.touch(mode=0o600)
+        aside.write_text(wanted, encoding="utf-8")
+        aside.replace(path)
+    if not settings.url.startswith("sqlite"):
+        _create_schema(settings)
+    return home
+
+
+def open_instance(settings: Settings) -> "DagsterInstance":
+    """The persistent instance, for a run in this process: what it prints goes to the terminal, not into log files."""
+    from dagster import DagsterInstance
+    from dagster._core.instance.ref import InstanceRef
+
+    home = prepare_home(settings)
+    return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": _NO_CAPTURE}))

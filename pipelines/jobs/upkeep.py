@@ -1,0 +1,93 @@
+"""`prune_history`: what grows without end is cut: old runs of Dagster and old generations of published files.
+
+Dagster keeps every run for ever; on a library that is watched that is the larger of the two.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines.keys import ANALYTICS, INDEX
+from pipelines.resources import Warehouse
+from warehouse.contracts import Job
+from warehouse.generations import collect
+
+_BATCH = 100
+_TERMINAL = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+PUBLISHED_KINDS = (INDEX.to_user_string(), ANALYTICS.to_user_string())
+"""The kinds of generations that the assets publish."""
+
+
+class OldRunsConfig(dg.Config):
+    """Which runs are old."""
+
+    keep_days: int = Field(default=30, ge=1, description="Runs that ended longer ago than this are deleted.")
+
+
+class OldGenerationsConfig(dg.Config):
+    """Which generations are old."""
+
+    keep: int = Field(default=3, ge=1, description="The newest generations of each kind that are kept for a rollback.")
+
+
+def _runs_with_last_results(instance: dg.DagsterInstance) -> set[str]:
+    """The runs that hold the last materialization of an asset or the last result of a check: what the UI shows."""
+    keys = list(instance.all_asset_keys())
+    kept = {record.asset_entry.last_run_id for record in instance.get_asset_records(keys)}
+    kept |= {
+        record.asset_entry.last_materialization.run_id
+        for record in instance.get_asset_records(keys)
+        if record.asset_entry.last_materialization is not None
+    }
+    return {run_id for run_id in kept if run_id is not None}
+
+
+def _old_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[str]:
+    cursor: str | None = None
+    filters = dg.RunsFilter(statuses=_TERMINAL, updated_before=before)
+    while records := instance.get_run_records(filters, limit=_BATCH, cursor=cursor):
+        cursor = records[-1].dagster_run.run_id
+        yield from [record.dagster_run.run_id for record in records]
+
+
+@dg.op(description="Deletes runs that ended long ago, save those that hold the last result of an asset.")
+def delete_old_runs(context: dg.OpExecutionContext, config: OldRunsConfig) -> int:
+    """Delete old runs; returns how many."""
+    kept = _runs_with_last_results(context.instance)
+    old = [
+        run_id
+        for run_id in _old_runs(context.instance, datetime.now(UTC) - timedelta(days=config.keep_days))
+        if run_id not in kept
+    ]
+    for run_id in old:
+        context.instance.delete_run(run_id)
+    context.log.info("%d runs deleted, %d older ones kept for their results", len(old), len(kept))
+    context.add_output_metadata({"deleted": len(old)})
+    return len(old)
+
+
+@dg.op(description="Removes the files of old generations of published files.")
+def collect_old_generations(
+    context: dg.OpExecutionContext, config: OldGenerationsConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> int:
+    """Collect old generations; returns how many."""
+    collected = [
+        name
+        for kind in PUBLISHED_KINDS
+        for name in collect(warehouse.database, warehouse.settings, kind, keep=config.keep)
+    ]
+    context.add_output_metadata({"collected": len(collected), "names": dg.MetadataValue.json(collected)})
+    return len(collected)
+
+
+@dg.job(
+    name=Job.PRUNE_HISTORY,
+    description="Delete old runs and old generations of published files; what is shown and served stays.",
+)
+def prune_history() -> None:
+    """Both, independent of each other."""
+    delete_old_runs()
+    collect_old_generations()

@@ -1,0 +1,22 @@
+"""The asset keys as Dagster takes them. The names themselves are a contract with `serving` and stand there."""
+
+import dagster as dg
+
+from warehouse import contracts
+
+LIBRARY_FILES = dg.AssetKey(contracts.LIBRARY_FILES)
+DOCUMENTS = dg.AssetKey(contracts.DOCUMENTS)
+ADAPTERS = dg.AssetKey(contracts.ADAPTERS)
+INSPECTIONS = dg.AssetKey(contracts.INSPECTIONS)
+INDEX = dg.AssetKey(contracts.INDEX)
+ANALYTICS = dg.AssetKey(contracts.ANALYTICS)
+
+
+def vector_key(space: str) -> dg.AssetKey:
+    """The asset of an embedding space."""
+    return dg.AssetKey(contracts.vector_key(space))
+
+
+def mart_key(name: str) -> dg.AssetKey:
+    """The asset of a published table."""
+    return dg.AssetKey(contracts.mart_key(name))

@@ -1,0 +1,31 @@
+"""Which process executes a run, and whether it still lives: Dagster's own launcher does not look.
+
+A pid alone is reused by the system, so an identity is host, pid and the start time of the process.
+"""
+
+import os
+import socket
+
+import psutil
+
+
+def _start_time(pid: int) -> str | None:
+    try:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    except psutil.Error:
+        return None
+
+
+def identity() -> str:
+    """This process, as the tag of a run names it."""
+    pid = os.getpid()
+    return f"{socket.gethostname()}|{pid}|{_start_time(pid)}"
+
+
+def is_gone(named: str) -> bool:
+    """Whether a process of this host no longer runs; False for one of another host, of which nothing is known."""
+    parts = named.split("|")
+    if len(parts) != 3 or not parts[1].isdecimal():
+        return False
+    host, pid, started = parts
+    return host == socket.gethostname() and _start_time(int(pid)) != started

@@ -1,0 +1,35 @@
+"""The schedules, named `<cadence>_<job>`; all run from the start, in the time zone of the machine.
+
+What happens because something changed belongs to `sensors`.
+"""
+
+import dagster as dg
+
+from pipelines.jobs.upkeep import prune_history
+from warehouse.contracts import Job, Tag, Trigger, sync_config
+
+
+@dg.schedule(
+    name="nightly_full_rescan",
+    job_name=Job.SYNC_LIBRARY,
+    cron_schedule="0 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night at three: look at every file again, whatever its folder's time says. A folder's time "
+    "does not change when a file in it is edited in place, and network drives lie.",
+)
+def nightly_full_rescan() -> dg.RunRequest:
+    """A sync that trusts no signature."""
+    return dg.RunRequest(run_config=dict(sync_config()), tags={Tag.TRIGGER: Trigger.SCHEDULE})
+
+
+weekly_prune_history = dg.ScheduleDefinition(
+    name="weekly_prune_history",
+    job=prune_history,
+    cron_schedule="30 4 * * 0",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    tags={Tag.TRIGGER: Trigger.SCHEDULE},
+    description="Every Sunday: delete old runs and old generations.",
+)
+
+ALL = [nightly_full_rescan, weekly_prune_history]
+"""Every schedule of the code location."""

@@ -1,0 +1,107 @@
+"""What `pipelines` and `serving` agree on: names of jobs, asset keys, run configuration and run tags.
+
+Neither imports the other, so every name that both write or read stands here, as plain strings: Dagster serialises no
+enumeration of ours. Does not belong here: anything of Dagster (run configuration is plain data) and anything that
+only one of the two needs.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+AssetPath = tuple[str, ...]
+"""An asset key: the address of what it stands for."""
+
+LIBRARY_FILES: AssetPath = ("library", "files")
+DOCUMENTS: AssetPath = ("catalog", "documents")
+ADAPTERS: AssetPath = ("catalog", "adapters")
+INSPECTIONS: AssetPath = ("catalog", "inspections")
+VECTORS = "vectors"
+"""Prefix of the assets of the embedding spaces: `vectors/<space>`."""
+INDEX: AssetPath = ("indices", "recommend")
+MARTS = "marts"
+"""Prefix of the published tables: `marts/<name>`."""
+ANALYTICS: AssetPath = ("marts", "analytics")
+
+CODE_LOCATION = "pipelines.definitions"
+"""Name of the code location, as `workspace.yaml` and the GraphQL API have it."""
+REPOSITORY = "__repository__"
+"""Dagster's name for the only repository of a location that is one `Definitions` object."""
+
+
+class Job:
+    """The jobs of the code location."""
+
+    SYNC_LIBRARY: Final = "sync_library"
+    REFRESH_VECTORS: Final = "refresh_vectors"
+    REFRESH_MARTS: Final = "refresh_marts"
+    PRUNE_HISTORY: Final = "prune_history"
+
+    ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, PRUNE_HISTORY)
+
+
+class Tag:
+    """Tags of runs."""
+
+    TRIGGER: Final = "lora-manager/trigger"
+    """What asked for the run: one of `Trigger`. A run without it was asked for in Dagster's UI."""
+    PROCESS: Final = "lora-manager/process"
+    """The process that executes the run, so that a run whose process died is found."""
+
+
+class Trigger:
+    """Values of the tag TRIGGER."""
+
+    COMMAND: Final = "command"
+    WATCH: Final = "watch"
+    SCHEDULE: Final = "schedule"
+    API: Final = "api"
+
+
+class Metadata:
+    """The metadata keys that every materialization carries."""
+
+    ROWS: Final = "rows"
+    CHANGED: Final = "changed"
+    SKIPPED: Final = "skipped"
+    REJECTED: Final = "rejected"
+    SECONDS: Final = "seconds"
+    PREVIEW: Final = "preview"
+
+
+class ExitCode:
+    """Exit codes of `python -m pipelines.run`, of sysexits.h where it has one."""
+
+    OK: Final = 0
+    FAILED: Final = 1
+    USAGE: Final = 2
+    TEMPORARY: Final = 75
+    """Somebody else is at work on the library: the same command may succeed later."""
+    CONFIGURATION: Final = 78
+    INTERRUPTED: Final = 130
+
+
+def op_name(key: AssetPath) -> str:
+    """The name under which run configuration addresses an asset."""
+    return "__".join(key)
+
+
+def vector_key(space: str) -> AssetPath:
+    """The asset of an embedding space."""
+    return (VECTORS, space)
+
+
+def mart_key(name: str) -> AssetPath:
+    """The asset of a published table."""
+    return (MARTS, name)
+
+
+def sync_config(paths: Sequence[Path] = (), *, force: bool = False) -> Mapping[str, Any]:
+    """Run configuration of `sync_library`: the folders to scan (none: all that are known) and whether to trust no
+    watermark of a file."""
+    return {"ops": {op_name(LIBRARY_FILES): {"config": {"paths": [str(path) for path in paths], "force": force}}}}
+
+
+def vectors_config(spaces: Sequence[str], *, force: bool = False) -> Mapping[str, Any]:
+    """Run configuration of `refresh_vectors`: whether vectors that are current are computed anew."""
+    return {"ops": {op_name(vector_key(space)): {"config": {"force": force}} for space in spaces}}
