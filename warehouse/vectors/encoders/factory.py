@@ -1,0 +1,88 @@
+"""Which encoder runs a model here: ONNX Runtime for BERT-like models on the CPU, torch for everything else.
+
+Does not belong here: the encoders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Literal
+
+from warehouse.settings import Settings
+from warehouse.vectors.devices import Device, choose_device
+from warehouse.vectors.encoders.bert import BertConfig, read_config
+from warehouse.vectors.encoders.onnx_encoder import open_onnx_encoder
+from warehouse.vectors.encoders.protocol import Encoder, EncoderError, comparable_version
+from warehouse.vectors.encoders.weights import ModelFolder, find_model
+
+AUTO_PRECISION: Literal["fp32", "int8"] = "fp32"
+"""What `embedding_precision = auto` means on a CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a model will be run. `config` is None for torch."""
+
+    model: ModelFolder
+    device: Device
+    config: BertConfig | None
+    precision: Literal["fp32", "int8"]
+
+
+def _plan(settings: Settings, model_name: str) -> _Plan:
+    try:
+        device = choose_device(settings.device)
+    except LookupError as error:
+        raise EncoderError(str(error)) from error
+    model = find_model(model_name, offline=settings.offline)
+    config = read_config(model.path) if device.kind == "cpu" else None
+    if settings.embedding_precision == "int8" and config is None:
+        raise EncoderError(
+            f"{model_name!r} has no int8 mode on {device.kind}: it is for BERT-like models on a CPU. "
+            "Set LORA_MANAGER_EMBEDDING_PRECISION to auto"
+        )
+    wanted = AUTO_PRECISION if settings.embedding_precision == "auto" else settings.embedding_precision
+    return _Plan(model, device, config, wanted if config is not None else "fp32")
+
+
+def model_version(settings: Settings, model_name: str) -> str:
+    """`EncoderIdentity.version` of the encoder that `open_encoder` gives, without loading the model.
+
+    Raises:
+        EncoderError: as `open_encoder`.
+    """
+    plan = _plan(settings, model_name)
+    return comparable_version(plan.model.digest, plan.precision)
+
+
+def open_encoder(settings: Settings, model_name: str) -> Encoder:
+    """The encoder of a model on the device of the settings.
+
+    Raises:
+        EncoderError: the model or the device is not there, or they do not go together.
+    """
+    plan = _plan(settings, model_name)
+    if plan.config is not None:
+        return open_onnx_encoder(plan.model, plan.config, settings.models_dir, precision=plan.precision)
+    from warehouse.vectors.encoders.torch_encoder import TorchEncoder
+
+    return TorchEncoder(plan.model, plan.device)
+
+
+_shared: dict[tuple[str, str, str, Path], Encoder] = {}
+_lock = Lock()
+
+
+def shared_encoder(settings: Settings, model_name: str) -> Encoder:
+    """As `open_encoder`, but one per model in a process: the three spaces mostly use the same.
+
+    Raises:
+        EncoderError: as `open_encoder`.
+    """
+    key = (model_name, settings.device, settings.embedding_precision, settings.models_dir)
+    with _lock:
+        if key not in _shared:
+            _shared[key] = open_encoder(settings, model_name)
+        return _shared[key]
