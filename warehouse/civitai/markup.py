@@ -27,7 +27,7 @@ _CLEANER: Final = nh3.Cleaner(
     strip_comments=True,
 )
 _TAG: Final = re.compile(r"</?[A-Za-z][^<>]*>")
-_ITEM: Final = re.compile(r"<li\b[^>]*>")
+_ITEM: Final = re.compile(r"<li\b[^>]*>(?:\s*<p\b[^>]*>)?")
 _CELL: Final = re.compile(r"</t[dh]>")
 _BLOCK: Final = re.compile(
     r"<(?:br|hr)\b[^>]*>|</?(?:p|div|h[1-6]|li|ul|ol|pre|blockquote|table|tr|thead|tbody)\b[^>]*>"
@@ -59,7 +59,7 @@ def html_to_text(sanitised: str) -> str | None:
         if "</t" in text:
             text = _CELL.sub(" ", text)
         text = html.unescape(_TAG.sub("", _BLOCK.sub("\n", text)))
-    text = _BREAKS.sub("\n", _BLANKS.sub(" ", strip_invisible(text))).replace("\n- \n", "\n- ").strip()
+    text = _BREAKS.sub("\n", _BLANKS.sub(" ", strip_invisible(text))).strip()
     return text[:MAX_TEXT_CHARACTERS].rstrip() or None
 
 

@@ -43,7 +43,7 @@ def merge(bundle: BundleFacts) -> Merged:
     """
     found = _sort(bundle.sources)
     findings: list[Finding] = []
-    if bundle.weight is not None and _is_no_adapter(bundle, found, findings):
+    if _is_no_adapter(bundle, found, findings):
         return Merged(drafts=[], findings=findings)
     builder = DraftBuilder(bundle.directory, bundle.stem)
     resolution = _resolve(bundle, found, findings)
@@ -58,7 +58,7 @@ def merge(bundle: BundleFacts) -> Merged:
 
 def _sort(sources: Iterable[Source]) -> _Sorted:
     found = _Sorted(versions={}, models=[], siblings=[])
-    for source in sources:
+    for source in sorted(sources, key=lambda source: source.path):
         if source.reading.verdict is not Verdict.ACCEPTED:
             continue
         for index, record in enumerate(source.reading.records):
@@ -75,29 +75,30 @@ def _sort(sources: Iterable[Source]) -> _Sorted:
 
 
 def _is_no_adapter(bundle: BundleFacts, found: _Sorted, findings: list[Finding]) -> bool:
-    """Whether the only documents about the weight say that it is no LoRA, and its header does not contradict."""
-    weight = bundle.weight
+    """Whether the bundle's documents say that it is no LoRA, and its weight's header does not contradict."""
     ruled_out = [source for source in bundle.sources if source.reading.reason_code is ReasonCode.NOT_A_LORA]
-    if weight is None or not ruled_out or found.versions or found.models:
+    if not ruled_out or found.versions or found.models:
         return False
-    source = ruled_out[0]
-    network = weight.header.network_type if weight.header is not None else None
-    is_adapter = network is not None
-    findings.append(
-        Finding(
-            code=FindingCode.DOCUMENT_SAYS_NOT_A_LORA if is_adapter else FindingCode.NOT_A_LORA,
-            severity=Severity.WARNING if is_adapter else Severity.INFO,
-            path=weight.path,
-            message=(
-                f"{weight.path} holds a {network} adapter, but {source.path} says otherwise: {source.reading.reason} "
-                "It is taken as an adapter; remove or replace the document if it belongs to another file."
-                if is_adapter
-                else f"{weight.path} is left out, for it is no LoRA adapter: {source.reading.reason}"
-            ),
-            data={"document": source.path},
+    if bundle.weight is None:
+        # The documents' own verdicts say why; what a person keeps beside them is about a file of another kind.
+        return True
+    header = bundle.weight.header
+    network = header.network_type if header is not None else None
+    findings.append(_not_a_lora(bundle.weight, ruled_out[0], network))
+    return network is None
+
+
+def _not_a_lora(weight: WeightFacts, source: Source, network: str | None) -> Finding:
+    if network is None:
+        code, severity = FindingCode.NOT_A_LORA, Severity.INFO
+        message = f"{weight.path} is left out, for it is no LoRA adapter: {source.reading.reason}"
+    else:
+        code, severity = FindingCode.DOCUMENT_SAYS_NOT_A_LORA, Severity.WARNING
+        message = (
+            f"{weight.path} holds a {network} adapter, but {source.path} says otherwise: {source.reading.reason} "
+            "It is taken as an adapter; remove or replace the document if it belongs to another file."
         )
-    )
-    return not is_adapter
+    return Finding(code=code, severity=severity, path=weight.path, message=message, data={"document": source.path})
 
 
 def _resolve(bundle: BundleFacts, found: _Sorted, findings: list[Finding]) -> Resolution[VersionKey]:
@@ -107,26 +108,27 @@ def _resolve(bundle: BundleFacts, found: _Sorted, findings: list[Finding]) -> Re
         for key, statements in found.versions.items()
     }
     pins = _pins(found)
-    resolution = resolve(versions, file_name=file_name, weight=bundle.weight, pinned=pins)
+    resolution = resolve(versions, file_name=file_name, weight=bundle.weight, pinned=[key for key, _ in pins])
     if bundle.weight is None:
         return resolution
     if resolution.key is None and resolution.candidates:
         findings.append(_ambiguous(bundle.weight, found, resolution.candidates))
-    strangers = [key for key in pins if key != resolution.key]
-    if resolution.key is not None and strangers:
-        findings.append(_disagreement(bundle.weight, found, resolution, strangers))
+    others = [statement for key, statement in pins if key != resolution.key]
+    if resolution.key is not None and others:
+        chosen = _version_label(found.versions[resolution.key][0].record)
+        findings.append(_disagreement(bundle.weight, f"{chosen} (by {resolution.method})", others))
     return resolution
 
 
-def _pins(found: _Sorted) -> list[VersionKey]:
+def _pins(found: _Sorted) -> list[tuple[VersionKey, Statement]]:
     """Versions named by documents that speak of the file beside them alone, best source first."""
     speaking = [
-        (statement.rank, position, key)
-        for position, (key, statements) in enumerate(found.versions.items())
+        (key, statement)
+        for key, statements in found.versions.items()
         for statement in statements
         if statement.is_about_sibling
     ]
-    return list(dict.fromkeys(key for _, _, key in sorted(speaking)))
+    return sorted(speaking, key=lambda pin: (pin[1].rank, pin[1].source.path))
 
 
 def _ambiguous(weight: WeightFacts, found: _Sorted, candidates: Sequence[VersionKey]) -> Finding:
@@ -146,22 +148,17 @@ def _ambiguous(weight: WeightFacts, found: _Sorted, candidates: Sequence[Version
     )
 
 
-def _disagreement(
-    weight: WeightFacts, found: _Sorted, resolution: Resolution[VersionKey], strangers: Sequence[VersionKey]
-) -> Finding:
-    assert resolution.key is not None
-    others = [found.versions[key][0] for key in strangers]
+def _disagreement(weight: WeightFacts, chosen: str, others: Sequence[Statement]) -> Finding:
     listed = ", ".join(f"{other.source.path} says {_version_label(other.record)}" for other in others[:5])
-    chosen = _version_label(found.versions[resolution.key][0].record)
     return Finding(
         code=FindingCode.SIDECARS_DISAGREE,
         severity=Severity.WARNING,
         path=weight.path,
         message=(
-            f"{weight.path} is taken as {chosen} (by {resolution.method}), but {listed}. The file was probably "
-            "replaced after its sidecar was written: let the tool fetch the sidecar again."
+            f"{weight.path} is taken as {chosen}, but {listed}. The file was probably replaced after its sidecar was "
+            "written: let the tool fetch the sidecar again."
         ),
-        data={"method": str(resolution.method), "documents": [other.source.path for other in others[:50]]},
+        data={"documents": [other.source.path for other in others[:50]]},
     )
 
 
@@ -294,10 +291,7 @@ def _base_model_mismatch(statements: Sequence[Statement], weight: WeightFacts) -
         claimed = family(stated)
         if stated is None or claimed is None or stated.casefold() == "other":
             continue
-        if claimed == measured and (claimed != "Other" or stated.split()[0] == header.base_model.split()[0]):
-            return None
         if claimed == measured:
-            # Two families that SD's coarse classes do not tell apart: too little to speak of a contradiction.
             return None
         return Finding(
             code=FindingCode.BASE_MODEL_MISMATCH,

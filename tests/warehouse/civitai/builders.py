@@ -28,7 +28,7 @@ def file_entry(name: str = "lantern.safetensors", sha256: str | None = SHA_A, **
     }
 
 
-def version(number: int = 11, name: str = "v1.0", **changes: Any) -> Json:
+def version(number: int = 11, name: Any = "v1.0", **changes: Any) -> Json:
     """An entry of `modelVersions[]`."""
     return {
         "id": number,

@@ -125,7 +125,8 @@ def test_no_trained_words(words: Any) -> None:
 
 
 def test_files_without_hashes() -> None:
-    for hashes in ({}, None):
+    unknown: list[Any] = [{}, None]
+    for hashes in unknown:
         result = draft(model(version(files=[file_entry(hashes=hashes)])))
         assert result.primary_file_sha256 is None
         assert result.primary_file_name == "lantern.safetensors"
@@ -140,7 +141,8 @@ def test_hashes_that_are_none_are_ignored(value: str) -> None:
 
 
 def test_a_model_without_versions_is_an_adapter_of_itself() -> None:
-    for versions in ([], None):
+    empty: list[Any] = [[], None]
+    for versions in empty:
         document = model()
         document["modelVersions"] = versions
         result = draft(document)

@@ -1,0 +1,84 @@
+"""Descriptions: nothing that runs survives, and nothing that is read gets lost."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from warehouse.civitai import html_to_text, sanitise_html
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        '<a href="javascript:alert(1)">x</a>',
+        '<a href="jAvAsCrIpT&colon;alert(1)">x</a>',
+        '<a href="data:text/html;base64,AAAA">x</a>',
+        '<img src="data:image/svg+xml,<svg onload=alert(1)>">',
+        '<p style="background:url(javascript:alert(1))">x</p>',
+        "<style>body{display:none}</style>",
+        "<iframe src='https://evil.example'></iframe>",
+        "<svg><script>alert(1)</script></svg>",
+        "<math><mi//xlink:href='data:x,<script>alert(1)</script>'>",
+        "<form action='https://evil.example'><input></form>",
+        "<!-- <script>alert(1)</script> -->",
+        "<scr<script>ipt>alert(1)</script>",
+        "<p onclick=alert(1) id=x class=y>x</p>",
+    ],
+)
+def test_nothing_hostile_survives(hostile: str) -> None:
+    cleaned = (sanitise_html(f"<p>before</p>{hostile}<p>after</p>") or "").lower()
+    assert "before" in cleaned
+    for forbidden in ("<script", "javascript:", "data:", "onerror", "onload", "onclick", "<style", "style=", "<iframe"):
+        assert forbidden not in cleaned
+    for forbidden in ("<svg", "<form", "<!--", "class=", " id="):
+        assert forbidden not in cleaned
+
+
+def test_links_and_images_are_kept_and_marked() -> None:
+    cleaned = sanitise_html('<a href="https://x.example" target="_blank">x</a><img src="https://x.example/i.png">')
+    assert cleaned == '<a href="https://x.example" rel="nofollow noopener">x</a><img src="https://x.example/i.png">'
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<p>one</p><p>two</p>", "one\ntwo"),
+        ("<h1>Head</h1>text<br>more<br><br>end", "Head\ntext\nmore\nend"),
+        ("<ul><li>a</li><li><p>b</p></li></ul>", "- a\n- b"),
+        ("<p>Tom &amp; Jerry &lt;3&nbsp;!</p>", "Tom & Jerry <3 !"),
+        ("<p>a\n  b</p>", "a b"),
+        ("<p>夜の<strong>提灯</strong>🏮</p>", "夜の提灯🏮"),
+        ("<table><tbody><tr><td>a</td><td>b</td></tr></tbody></table>", "a b"),
+        ("<pre>1 &lt; 2</pre>", "1 < 2"),
+        ("<p>ze\u200bro \x07width</p>", "zero width"),
+        ("<p>👩\u200d🚀</p>", "👩\u200d🚀"),
+        ("<p> <br></p>", None),
+        ("", None),
+    ],
+)
+def test_text(html: str, text: str | None) -> None:
+    cleaned = sanitise_html(html)
+    assert (html_to_text(cleaned) if cleaned else None) == text
+
+
+def test_both_are_bounded() -> None:
+    cleaned = sanitise_html("<p>" + "word " * 1_000_000)
+    assert cleaned is not None
+    assert len(cleaned) < 600_000
+    assert len(html_to_text(cleaned) or "") <= 100_000
+
+
+@pytest.mark.parametrize("hostile", ["<" * 50_000, "<a " * 20_000, "&" * 50_000, "<p>" * 20_000, "<li" * 20_000])
+def test_hostile_repetition_is_read_in_bounded_time(hostile: str) -> None:
+    cleaned = sanitise_html(hostile)
+    assert cleaned is None or isinstance(html_to_text(cleaned), str | None)
+
+
+@given(st.text(max_size=400))
+def test_any_text_is_read(text: str) -> None:
+    cleaned = sanitise_html(text)
+    if cleaned is not None:
+        assert sanitise_html(cleaned) == cleaned
+        html_to_text(cleaned)
