@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from warehouse.engine import connect
-from warehouse.settings import Settings
+from warehouse.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -122,3 +122,8 @@ def open_instance(settings: Settings) -> "DagsterInstance":
 
     home = prepare_home(settings)
     return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": _NO_CAPTURE}))
+
+
+if __name__ == "__main__":
+    # What starts Dagster's processes (`lora-manager up`, a container) makes their home ready so.
+    prepare_home(get_settings())

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from serving.cli.errors import CommandError
 from serving.cli.processes import start, stop_groups
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,6 +37,18 @@ def _passing_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
             signal.signal(number, handler)
         # Whatever the run started and left behind must not outlive it.
         stop_groups([process.pid], patience=2)
+
+
+def prepare_dagster_home() -> None:
+    """Have the pipelines write the configuration that Dagster's processes read.
+
+    Raises:
+        CommandError: they could not; the message ends with their last words.
+    """
+    made = subprocess.run([sys.executable, "-m", "pipelines.instance"], capture_output=True, text=True, check=False)
+    if made.returncode:
+        last_words = made.stderr.strip().rpartition("\n")[2]
+        raise CommandError(f"Dagster's home could not be made ready: {last_words}")
 
 
 def run_job(job: str, arguments: Sequence[str] = ()) -> int:

@@ -24,7 +24,8 @@ def listener(port: int) -> str | None:
 
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            listens_there = connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", None) == port
+            if listens_there and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     except psutil.Error:
         return None

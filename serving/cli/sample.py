@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from serving.cli.output import note
+from serving.cli.output import bytes_text, note
 
 
 def make_sample(folder: Path, *, adapters: int, seed: int) -> None:
@@ -14,15 +14,17 @@ def make_sample(folder: Path, *, adapters: int, seed: int) -> None:
     Raises:
         CommandError: the folder holds something that is not a sample library of ours.
     """
-    from warehouse.samples import SampleError, generate_library
-
     from serving.cli.errors import CommandError, Exit
+    from warehouse.samples import SampleError, generate_library
 
     try:
         report = generate_library(folder, adapters=adapters, seed=seed)
     except SampleError as error:
         raise CommandError(str(error), Exit.USAGE) from None
-    note(f"Sample library in {folder}: {report}")
+    note(
+        f"Sample library in {folder}: {report.adapters:,} adapters in {len(report.formats)} formats, {report.files:,} "
+        f"files of {bytes_text(report.bytes)}, {len(report.broken)} of them odd or broken on purpose."
+    )
 
 
 def sample(

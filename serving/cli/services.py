@@ -4,6 +4,7 @@ One code server holds the definitions for the webserver and the daemon, so that 
 socket file that only this user can open, because whoever reaches it can run code.
 """
 
+import json
 import os
 import socket
 import sys
@@ -14,7 +15,10 @@ from typing import Any
 
 import httpx
 
-_TIMEOUT = httpx.Timeout(5.0)
+from warehouse.contracts import CODE_LOCATION
+
+_TIMEOUT = httpx.Timeout(2.0)
+"""Seconds; what is starting may accept and not answer, and Ctrl-C waits for the question to end."""
 _STATE = """{
   instance { daemonHealth { allDaemonStatuses { required healthy lastHeartbeatTime } } }
   workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { __typename } } } }
@@ -28,7 +32,18 @@ class Endpoints:
     host: str
     port: int
     dagster_port: int
-    code_socket: Path
+    private: Path
+    """A folder that only this user can open, with a short name: a socket's path is limited to 108 characters."""
+
+    @property
+    def code_socket(self) -> Path:
+        """Where the code server listens."""
+        return self.private / "code.sock"
+
+    @property
+    def workspace(self) -> Path:
+        """The file that leads the webserver and the daemon there."""
+        return self.private / "workspace.yaml"
 
     @property
     def api_url(self) -> str:
@@ -113,13 +128,17 @@ def services(endpoints: Endpoints) -> tuple[Service, ...]:
     """Everything that runs, in the order in which it is started; stopped in the reverse."""
     python, socket_path = sys.executable, os.fspath(endpoints.code_socket)
     dagster_url = endpoints.dagster_url
+    location = {"grpc_server": {"socket": socket_path, "location_name": CODE_LOCATION}}
+    # JSON is YAML.
+    endpoints.workspace.write_text(json.dumps({"load_from": [location]}), encoding="utf-8")
+    workspace = ("--workspace", os.fspath(endpoints.workspace))
     return (
         Service(
             name="code-server",
             title="Dagster code server",
             command=(
                 *(python, "-m", "dagster", "api", "grpc", "--socket", socket_path),
-                *("--module-name", "pipelines.definitions", "--location-name", "lora-manager"),
+                *("--module-name", "pipelines.definitions", "--location-name", CODE_LOCATION),
                 "--use-python-environment-entry-point",
             ),
             is_ready=lambda _: _listens(endpoints.code_socket),
@@ -138,7 +157,7 @@ def services(endpoints: Endpoints) -> tuple[Service, ...]:
             title="Dagster UI",
             command=(
                 *(python, "-m", "dagster_webserver", "--host", "127.0.0.1"),
-                *("--port", str(endpoints.dagster_port), "--grpc-socket", socket_path),
+                *("--port", str(endpoints.dagster_port), *workspace),
             ),
             is_ready=lambda _: _location_loaded(dagster_url),
             after="code-server",
@@ -146,7 +165,7 @@ def services(endpoints: Endpoints) -> tuple[Service, ...]:
         Service(
             name="dagster-daemon",
             title="Dagster daemon",
-            command=(python, "-m", "dagster._daemon", "run", "--grpc-socket", socket_path),
+            command=(python, "-m", "dagster._daemon", "run", *workspace),
             is_ready=lambda since: _daemon_beats(dagster_url, since),
             after="code-server",
         ),

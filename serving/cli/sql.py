@@ -53,13 +53,13 @@ class _Catalog:
         Raises:
             CommandError: the catalog refuses it, or it took too long.
         """
-        from warehouse.marts import QueryError, run_query
+        from warehouse.marts import NothingPublishedError, QueryError, run_query
 
         try:
             result = run_query(self._database, self._settings, question, limit=self._limit, timeout=self._timeout)
-        except QueryError as error:
+        except (QueryError, NothingPublishedError) as error:
             raise CommandError(str(error)) from None
-        _show(result.columns, result.rows, self._form)
+        _show([column.name for column in result.columns], result.rows, self._form)
         if result.truncated:
             note(f"Only the first {self._limit:,} rows: --limit takes more.")
 
@@ -104,8 +104,8 @@ def sql(
     *,
     data: DataOption = None,
     form: Annotated[Format, typer.Option("--format", help="How rows are printed.")] = Format.TABLE,
-    limit: Annotated[int, typer.Option(min=1, help="The most rows to print.")] = 1_000,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds before a query is stopped.")] = 60.0,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most rows to print.")] = 1_000,
+    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds before a query is stopped.")] = 60.0,
 ) -> None:
     """Query the catalog with SQL. Read-only, on the published tables, also while a sync runs."""
     settings = settings_of(data)

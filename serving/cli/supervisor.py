@@ -21,6 +21,9 @@ RESTART_DELAYS = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before each restart; one death more within `RESTART_WINDOW` ends everything."""
 
 RESTART_WINDOW = 300.0
+FIRST_START_DELAYS = RESTART_DELAYS[:1]
+"""The same for a service that never was ready: it is broken, not unlucky, and will not mend."""
+
 LOG_LIMIT = 10 * 2**20
 """A log longer than this is set aside (one old one is kept) when its service starts."""
 
@@ -33,6 +36,7 @@ class _Child:
     identity: Identity | None = None
     started: float = 0.0
     ready: bool = False
+    was_ready: bool = False
     deaths: list[float] = field(default_factory=list)
     restart_at: float | None = None
 
@@ -81,6 +85,7 @@ class Supervisor:
                 self._start(child)
             elif child.process is not None and not child.ready:
                 child.ready = child.service.is_ready(child.started)
+                child.was_ready = child.was_ready or child.ready
 
     def stop(self) -> None:
         """Stop every service with all it started, the last one first to be asked; none survives.
@@ -124,12 +129,13 @@ class Supervisor:
         child.deaths = [*(death for death in child.deaths if now - death < RESTART_WINDOW), now]
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         last_words = tail(child.log)
-        if len(child.deaths) > len(RESTART_DELAYS):
+        delays = RESTART_DELAYS if child.was_ready else FIRST_START_DELAYS
+        if len(child.deaths) > len(delays):
             raise CommandError(
-                f"the {child.service.title} {how}, the {len(child.deaths)}th time in {RESTART_WINDOW:.0f} seconds, so "
+                f"the {child.service.title} {how}, {len(child.deaths)} times in {RESTART_WINDOW:.0f} seconds, so "
                 f"everything stops. The end of {child.log}:\n{last_words}"
             )
-        delay = RESTART_DELAYS[len(child.deaths) - 1]
+        delay = delays[len(child.deaths) - 1]
         child.restart_at = now + delay
         self._say(
             f"the {child.service.title} {how}; started again in {delay:g} s. The end of {child.log}:\n{last_words}"

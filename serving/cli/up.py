@@ -187,12 +187,11 @@ def up(
         require_free(host, port, "--port", "the API")
         require_free("127.0.0.1", dagster_port, "--dagster-port", "the Dagster UI")
         _prepare(settings, folders, run_folder, sample=sample)
-        # Socket paths are limited to 108 characters, so this one is not below the data folder.
-        endpoints = Endpoints(host, port, dagster_port, Path(private) / "code.sock")
-        _supervise(settings, endpoints, run_folder)
+        _supervise(settings, Endpoints(host, port, dagster_port, Path(private)), run_folder)
 
 
 def _prepare(settings: "Settings", folders: list[Path], run_folder: "RunFolder", *, sample: bool) -> None:
+    from serving.cli.pipeline import prepare_dagster_home
     from warehouse.engine import open_database
     from warehouse.migrations import upgrade
 
@@ -202,6 +201,7 @@ def _prepare(settings: "Settings", folders: list[Path], run_folder: "RunFolder",
         roots = _library(database, settings, folders, sample=sample)
     finally:
         database.dispose()
+    prepare_dagster_home()
     if roots:
         _run_pipeline(settings, roots, run_folder)
     else:

@@ -92,10 +92,17 @@ def test_a_service_that_keeps_dying_ends_everything(
     watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervision, "RESTART_DELAYS", (0.01, 0.01))
-    watched = watch(python("steady", SLEEP), python("broken", "raise SystemExit('no licence to run')"))
-    with pytest.raises(CommandError, match=r"(?s)broken ended with code 1, the 3th time.*no licence to run"):
+    dies_when_ready = "import time; time.sleep(0.5); raise SystemExit('no licence to run')"
+    watched = watch(python("steady", SLEEP), python("broken", dies_when_ready))
+    with pytest.raises(CommandError, match=r"(?s)broken ended with code 1, 3 times.*no licence to run"):
         watched.until(lambda: False)
     assert len(watched.said) == 2
+
+
+def test_a_service_that_never_came_up_is_tried_once_more(watch: Callable[..., Watched]) -> None:
+    watched = watch(python("broken", "raise SystemExit(3)", ready=lambda _: False))
+    with pytest.raises(CommandError, match="broken ended with code 3, 2 times"):
+        watched.until(lambda: False)
 
 
 def test_stopping_ends_children_of_children_that_do_not_listen(
