@@ -1,6 +1,22 @@
 """Vectors of adapters: what is embedded, by which model, how the vectors are kept, indexed and searched.
 
 Belongs here: everything between an adapter's facts and the similarity of two adapters. Does not: lexical evidence,
-boosts and explanations (`serving`), and when anything of this runs (`pipelines`). torch, faiss and onnxruntime are
-imported inside the functions that use them, so that importing this package costs nothing.
+boosts and explanations (`serving`), and when anything of this runs (`pipelines`). numpy, torch, faiss and onnxruntime
+are imported inside the functions that use them, so that importing this package costs nothing.
 """
+
+from warehouse.vectors.codec import decode_vector, decode_vectors
+from warehouse.vectors.spaces import SPACES, Space, SpaceName, default_weights, space_of
+from warehouse.vectors.work import compute_embeddings, producer_of
+
+__all__ = [
+    "SPACES",
+    "Space",
+    "SpaceName",
+    "compute_embeddings",
+    "decode_vector",
+    "decode_vectors",
+    "default_weights",
+    "producer_of",
+    "space_of",
+]

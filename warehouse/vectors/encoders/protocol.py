@@ -70,7 +70,11 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class ImageEncoder(Encoder, Protocol):
-    """An encoder whose model also places images among the texts."""
+    """An encoder that reads images too, where its model places them among the texts."""
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the model does."""
 
     def encode_images(self, paths: Sequence[Path]) -> tuple[list[int], NDArray[np.float32]]:
         """Positions of the images that could be read, and their unit vectors, float32, one row per position."""
