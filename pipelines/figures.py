@@ -35,6 +35,11 @@ def root_paths(connection: Connection) -> list[str]:
     return list(connection.execute(select(Root.path).order_by(Root.path)).scalars())
 
 
+def root_signatures(connection: Connection) -> dict[str, str | None]:
+    """The registered library folders with their signatures at the last complete scan."""
+    return dict(connection.execute(select(Root.path, Root.signature)).tuples().all())
+
+
 def newest_files(connection: Connection) -> Rows:
     """The weight files seen last."""
     return _rows(

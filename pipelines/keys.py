@@ -3,6 +3,7 @@
 import dagster as dg
 
 from warehouse import contracts
+from warehouse.vectors.spaces import SPACES
 
 LIBRARY_FILES = dg.AssetKey(contracts.LIBRARY_FILES)
 DOCUMENTS = dg.AssetKey(contracts.DOCUMENTS)
@@ -10,6 +11,9 @@ ADAPTERS = dg.AssetKey(contracts.ADAPTERS)
 INSPECTIONS = dg.AssetKey(contracts.INSPECTIONS)
 INDEX = dg.AssetKey(contracts.INDEX)
 ANALYTICS = dg.AssetKey(contracts.ANALYTICS)
+
+SPACE_NAMES = tuple(space.name.value for space in SPACES)
+"""The embedding spaces, in the order of the index."""
 
 
 def vector_key(space: str) -> dg.AssetKey:

@@ -21,6 +21,11 @@ def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
+def _printable(text: str) -> str:
+    """Without control characters and lone surrogates, which neither SVG nor the event log can hold."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
@@ -30,7 +35,7 @@ def _cell(value: Any) -> str:
         return _number(value)
     if isinstance(value, (list, tuple)):
         value = ", ".join(str(item) for item in value)
-    text = " ".join(str(value).split())
+    text = " ".join(_printable(str(value)).split())
     if len(text) > _MAX_CELL:
         text = text[: _MAX_CELL - 1] + "…"
     # Names come from the wild: what Markdown or HTML would interpret is shown as it is.
@@ -77,7 +82,7 @@ def bars(values: Mapping[str, float], *, title: str, limit: int = 12) -> str:
     parts = []
     for position, (name, value) in enumerate(shown):
         y = position * _BAR_HEIGHT
-        label = name if len(name) <= 22 else name[:21] + "…"
+        label = _printable(name if len(name) <= 22 else name[:21] + "…")
         width = max(1, round(_BAR_WIDTH * value / largest))
         parts.append(
             f'<text x="{_LABEL_WIDTH - 6}" y="{y + 13}" text-anchor="end">{html.escape(label)}</text>'

@@ -17,6 +17,7 @@ import msgspec
 from pipelines import terminal
 from pipelines.definitions import build_definitions
 from pipelines.instance import open_instance
+from pipelines.keys import SPACE_NAMES
 from pipelines.lost_runs import end_lost_runs
 from pipelines.outcomes import record_outcome
 from pipelines.resources import Warehouse, warehouse_resource
@@ -28,7 +29,6 @@ from warehouse.ingest.roots import LibraryError, choose
 from warehouse.locks import LockHeld, exclusive
 from warehouse.migrations import SchemaError
 from warehouse.settings import Settings, get_settings
-from warehouse.vectors import SPACES
 
 _INGEST_LOCK = "ingest"
 
@@ -51,7 +51,7 @@ def _run_config(options: argparse.Namespace) -> Mapping[str, Any]:
     if options.job == Job.SYNC_LIBRARY:
         return {**sync_config(options.path, force=options.force), **quiet}
     if options.job == Job.REFRESH_VECTORS:
-        return {**vectors_config([space.name for space in SPACES], force=options.force), **quiet}
+        return {**vectors_config(SPACE_NAMES, force=options.force), **quiet}
     return quiet
 
 

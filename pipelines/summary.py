@@ -10,13 +10,12 @@ import dagster as dg
 from sqlalchemy import Connection
 
 from pipelines import figures
-from pipelines.keys import INDEX
+from pipelines.keys import INDEX, SPACE_NAMES
 from pipelines.outcomes import Stages, stages_of
 from pipelines.resources import Warehouse
 from warehouse import facets
 from warehouse.generations import current
 from warehouse.models import Adapter, Document, File
-from warehouse.vectors import SPACES
 
 Summary = Mapping[str, Any]
 
@@ -29,7 +28,7 @@ def _index(warehouse: Warehouse) -> Mapping[str, Any] | None:
 
 
 def _coverage(connection: Connection) -> Mapping[str, float]:
-    coverage = figures.coverage(connection, [space.name for space in SPACES])
+    coverage = figures.coverage(connection, SPACE_NAMES)
     return {space: round(done / total, 4) if total else 1.0 for space, (done, total) in coverage.items()}
 
 

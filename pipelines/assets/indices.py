@@ -6,13 +6,13 @@ from typing import Any
 import dagster as dg
 
 from pipelines import previews
-from pipelines.keys import INDEX, vector_key
+from pipelines.keys import INDEX, SPACE_NAMES, vector_key
 from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
 from pipelines.stages import Stopwatch, stage
 from warehouse.contracts import Metadata
 from warehouse.generations import Published, current
-from warehouse.vectors import SPACES, RecallTooLowError, publish_index
+from warehouse.vectors import RecallTooLowError, publish_index
 
 RECALL_CHECK = "recall_at_10"
 
@@ -34,7 +34,7 @@ def _preview(manifest: Mapping[str, Any]) -> str:
 
 @dg.asset(
     key=INDEX,
-    deps=[vector_key(space.name) for space in SPACES],
+    deps=[vector_key(space) for space in SPACE_NAMES],
     group_name="indices",
     kinds={"faiss", "file"},
     code_version="1",
@@ -49,7 +49,7 @@ def _preview(manifest: Mapping[str, Any]) -> str:
             "floor nothing is published: the generation before stays in use.",
         )
     ],
-    description=f"One index over the concatenated vectors of {', '.join(space.name for space in SPACES)}: built, "
+    description=f"One index over the concatenated vectors of {', '.join(SPACE_NAMES)}: built, "
     "measured against exact search, published as an immutable generation.",
 )
 def recommend(

@@ -3,6 +3,7 @@
 One step makes them all, because they are one publication: a reader sees either the old generation or the new one.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,21 +17,35 @@ from pipelines.resources import Warehouse
 from pipelines.stages import Stopwatch, stage
 from warehouse.contracts import Metadata
 from warehouse.generations import Published
-from warehouse.marts import MARTS, export_marts, read_mart, snapshot_statistics
+from warehouse.marts import MARTS, Aggregate, Mart, export_marts, read_mart, snapshot_statistics
 
 _SAMPLE = 10
+
+
+def _upstream(mart: Mart) -> list[dg.AssetKey]:
+    """A fact comes from the catalog, an aggregate from the marts that its SQL names."""
+    if not isinstance(mart, Aggregate):
+        return [DOCUMENTS, ADAPTERS, INSPECTIONS]
+    words = set(re.findall(r"\w+", mart.sql))
+    return [mart_key(other.name) for other in MARTS if other.name in words and other is not mart]
+
+
+def _columns(mart: Mart) -> dg.TableSchema:
+    return dg.TableSchema(
+        [dg.TableColumn(column.name, column.type.value.lower(), column.description) for column in mart.columns]
+    )
 
 
 def _specs() -> Iterator[dg.AssetSpec]:
     for mart in MARTS:
         yield dg.AssetSpec(
             mart_key(mart.name),
-            deps=[DOCUMENTS, ADAPTERS, INSPECTIONS],
+            deps=_upstream(mart),
             group_name="marts",
             kinds={"parquet", "table"},
-            code_version="1",
-            description=mart.description,
-            metadata={"dagster/table_name": mart.name},
+            code_version=mart.fingerprint(),
+            description=f"{mart.description} One row per {mart.grain}.",
+            metadata={"dagster/table_name": f"analytics.{mart.name}", "dagster/column_schema": _columns(mart)},
         )
     yield dg.AssetSpec(
         ANALYTICS,
@@ -77,12 +92,13 @@ def marts(
 
 
 def _results(published: Published, samples: Mapping[str, Any], seconds: float) -> Iterator[dg.MaterializeResult[None]]:
-    tables = published.manifest["tables"]
+    written = published.manifest["marts"]
     for mart in MARTS:
-        rows = int(tables[mart.name]["rows"])
+        entry = written[mart.name]
         preview = previews.table(samples[mart.name])
-        yield dg.MaterializeResult(mart_key(mart.name), metadata=_metadata(rows, 0.0, preview))
-    overview = [{"view": mart.name, "rows": tables[mart.name]["rows"], "one row is": mart.grain} for mart in MARTS]
+        metadata = _metadata(entry["rows"], entry["seconds"], preview, bytes=entry["bytes"])
+        yield dg.MaterializeResult(mart_key(mart.name), metadata=metadata)
+    overview = [{"view": mart.name, "rows": written[mart.name]["rows"], "one row per": mart.grain} for mart in MARTS]
     yield dg.MaterializeResult(
         ANALYTICS,
         metadata=_metadata(

@@ -5,11 +5,11 @@ from pydantic import Field
 
 from pipelines import figures, previews
 from pipelines.columns import table_metadata
-from pipelines.keys import ADAPTERS, INSPECTIONS, vector_key
+from pipelines.keys import ADAPTERS, INSPECTIONS, SPACE_NAMES, vector_key
 from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
 from pipelines.stages import metadata_of, stage
-from warehouse.vectors import SPACES, compute_embeddings
+from warehouse.vectors import compute_embeddings
 
 
 class VectorsConfig(dg.Config):
@@ -18,7 +18,14 @@ class VectorsConfig(dg.Config):
     force: bool = Field(default=False, description="Compute every vector anew, also those that are current.")
 
 
-def _space_asset(space: str, description: str) -> dg.AssetsDefinition:
+_DESCRIPTIONS = {
+    "semantic": "What an adapter is: vectors of its name, tags and description.",
+    "artistic": "How an adapter looks: vectors of style words, trained words and the prompts of its example images.",
+    "technical": "What an adapter is made of: vectors of base model, network type, rank and training facts.",
+}
+
+
+def _space_asset(space: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=vector_key(space),
         # Rank and base model, which inspections correct, are part of the technical text.
@@ -29,7 +36,7 @@ def _space_asset(space: str, description: str) -> dg.AssetsDefinition:
         retry_policy=RETRY,
         pool=GPU_POOL,
         metadata=table_metadata("embeddings"),
-        description=description,
+        description=f"{_DESCRIPTIONS[space]} One unit vector each, computed only where adapter or model changed.",
     )
     def vectors(
         context: dg.AssetExecutionContext, config: VectorsConfig, warehouse: dg.ResourceParam[Warehouse]
@@ -53,5 +60,5 @@ def _space_asset(space: str, description: str) -> dg.AssetsDefinition:
     return vectors
 
 
-VECTORS = [_space_asset(space.name, space.description) for space in SPACES]
+VECTORS = [_space_asset(space) for space in SPACE_NAMES]
 """The assets of the embedding spaces."""

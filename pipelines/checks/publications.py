@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipelines import figures, previews
-from pipelines.keys import ADAPTERS, INDEX, vector_key
+from pipelines.keys import ADAPTERS, INDEX, SPACE_NAMES, vector_key
 from pipelines.resources import Warehouse
 from warehouse import facets
 from warehouse.generations import current
-from warehouse.vectors import SPACES
 
 _LISTED = 50
 
@@ -36,16 +35,16 @@ def facet_counters_true(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheck
     specs=[
         dg.AssetCheckSpec(
             "every_adapter_has_a_vector",
-            asset=vector_key(space.name),
+            asset=vector_key(space),
             description="Every adapter has a vector that was computed from what the adapter now says.",
         )
-        for space in SPACES
+        for space in SPACE_NAMES
     ],
 )
 def vectors_coverage(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.AssetCheckResult]:
     """Coverage of each space."""
     with warehouse.database.read() as connection:
-        coverage = figures.coverage(connection, [space.name for space in SPACES])
+        coverage = figures.coverage(connection, SPACE_NAMES)
     for space, (with_vector, total) in coverage.items():
         yield dg.AssetCheckResult(
             asset_key=vector_key(space),

@@ -28,10 +28,9 @@ from sqlalchemy import (
 )
 
 from pipelines import previews
-from pipelines.keys import ADAPTERS, DOCUMENTS, INSPECTIONS, LIBRARY_FILES, vector_key
+from pipelines.keys import ADAPTERS, DOCUMENTS, INSPECTIONS, LIBRARY_FILES, SPACE_NAMES, vector_key
 from pipelines.resources import Warehouse
 from warehouse.models import Base
-from warehouse.vectors import SPACES
 
 _DOMAIN = re.compile(r"([\w ]+(?: \| [\w ]+)+)(?::|$)")
 """Values between bars; a comment that goes on with "…" states no closed domain."""
@@ -154,7 +153,7 @@ def _table_check(key: dg.AssetKey, names: Sequence[str]) -> dg.AssetChecksDefini
 
 
 def _embeddings_check() -> dg.AssetChecksDefinition:
-    keys = {space.name: vector_key(space.name) for space in SPACES}
+    keys = {space: vector_key(space) for space in SPACE_NAMES}
 
     @dg.multi_asset_check(
         name="vectors_table", specs=[spec for key in keys.values() for spec in _specs(key, blocking=True)]

@@ -33,12 +33,6 @@ def _read_cursor(text: str | None) -> Cursor:
         return Cursor("", 0)
 
 
-def _known_roots(warehouse: Warehouse) -> list[Path]:
-    with warehouse.database.read() as connection:
-        registered = [Path(path) for path in figures.root_paths(connection)]
-    return list(dict.fromkeys([*warehouse.settings.library_roots, *registered]))
-
-
 @dg.sensor(
     job_name=Job.SYNC_LIBRARY,
     minimum_interval_seconds=30,
@@ -53,7 +47,9 @@ def library_watch(
     syncs = context.instance.get_run_records(dg.RunsFilter(job_name=Job.SYNC_LIBRARY, statuses=UNFINISHED), limit=1)
     if syncs:
         return dg.SkipReason(f"a sync is under way (run {syncs[0].dagster_run.run_id[:8]})")
-    roots = _known_roots(warehouse)
+    with warehouse.database.read() as connection:
+        scanned = figures.root_signatures(connection)
+    roots = list(dict.fromkeys([*warehouse.settings.library_roots, *(Path(path) for path in scanned)]))
     if not roots:
         return dg.SkipReason("no library folder is known yet: `lora-manager sync FOLDER` makes one known")
     signature = ingest.library_signature(warehouse.settings, roots)
@@ -61,5 +57,8 @@ def library_watch(
     if signature == seen.signature:
         return dg.SkipReason("no library folder has changed")
     cursor = Cursor(signature, seen.number + 1)
+    state = msgspec.json.encode(cursor).decode()
+    if all(ingest.library_signature(warehouse.settings, [root]) == scanned.get(str(root)) for root in roots):
+        return dg.SensorResult(skip_reason="the last scan saw the library folders as they are", cursor=state)
     request = dg.RunRequest(run_key=f"library:{cursor.number}:{signature}", tags={Tag.TRIGGER: Trigger.WATCH})
-    return dg.SensorResult(run_requests=[request], cursor=msgspec.json.encode(cursor).decode())
+    return dg.SensorResult(run_requests=[request], cursor=state)

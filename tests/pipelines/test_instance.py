@@ -1,0 +1,72 @@
+"""The instance's configuration: written where it must be, left alone where it is somebody's own."""
+
+import stat
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines.instance import open_instance, prepare_home, render
+from warehouse.settings import Settings
+
+
+def test_home_is_made_with_a_configuration_only_its_owner_may_read(settings: Settings) -> None:
+    path = prepare_home(settings) / "dagster.yaml"
+    assert path.read_text() == render(settings)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [child.name for child in path.parent.iterdir()] == ["dagster.yaml"]
+
+
+def test_outdated_configuration_is_written_anew(settings: Settings) -> None:
+    path = prepare_home(settings) / "dagster.yaml"
+    path.write_text(render(settings).replace('"max_retries": 1', '"max_retries": 7'))
+    prepare_home(settings)
+    assert path.read_text() == render(settings)
+
+
+def test_configuration_of_the_operator_is_kept(settings: Settings) -> None:
+    path = prepare_home(settings) / "dagster.yaml"
+    path.write_text("telemetry: {enabled: false}\n")
+    prepare_home(settings)
+    assert path.read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_instance_opens_with_pools_by_run_and_freshness(settings: Settings) -> None:
+    with open_instance(settings) as instance:
+        assert instance.is_persistent
+        pools = instance.get_concurrency_config().pool_config
+        assert (pools.default_pool_limit, str(pools.pool_granularity)) == (1, "PoolGranularity.RUN")
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue is not None
+        assert queue.max_concurrent_runs == 4
+        assert not instance.telemetry_enabled
+        assert instance.run_monitoring_enabled
+
+
+@dg.op
+def nothing() -> None: ...
+
+
+@dg.job
+def idle() -> None:
+    nothing()
+
+
+def test_instance_and_warehouse_share_one_postgresql_database(
+    postgresql_server: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    from tests.conftest import _scratch_postgresql
+    from warehouse import migrations
+    from warehouse.engine import open_database
+
+    url = _scratch_postgresql(postgresql_server)
+    settings = Settings(_env_file=None, data_dir=tmp_path, database_url=url)  # type: ignore[call-arg]
+    with open_instance(settings) as instance:
+        result = idle.execute_in_process(instance=instance)
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        assert run.status is dg.DagsterRunStatus.SUCCESS
+    database = open_database(settings)
+    migrations.upgrade(database)
+    migrations.require_head(database)
+    database.dispose()

@@ -1,0 +1,92 @@
+"""The import directions between the packages, and the lightness of the two entry modules."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "onnxruntime", "onnx", "duckdb", "pyarrow", "numpy"}
+FORBIDDEN = {
+    "warehouse": {"dagster", "fastapi", "starlette", "typer", "pipelines", "serving"},
+    "pipelines": {"fastapi", "starlette", "typer", "serving"},
+    "serving": {"dagster", "pipelines"},
+}
+MAX_CPU_SECONDS = 3.0
+"""What every run of Dagster pays before it begins; torch alone would cost ten."""
+
+
+def _modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """The top-level packages that a module imports, anywhere in it, with their lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0], node.lineno
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_package_imports_against_the_direction(package: str) -> None:
+    offences = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in _modules(package)
+        for name, line in _imports(ast.parse(path.read_text(encoding="utf-8")))
+        if name in FORBIDDEN[package]
+    ]
+    assert not offences
+
+
+def _reads_environment(node: ast.AST) -> bool:
+    """`os.getenv(…)`, `os.environ.get(…)` or `os.environ[…]`; handing the whole of it to a child is no reading."""
+    if isinstance(node, ast.Attribute):
+        return ast.unparse(node) in {"os.getenv", "os.environb", "os.environ.get"}
+    if isinstance(node, ast.Subscript):
+        return ast.unparse(node.value) == "os.environ" and isinstance(node.ctx, ast.Load)
+    return False
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_only_the_settings_read_the_environment(package: str) -> None:
+    offences = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in _modules(package)
+        if path != ROOT / "warehouse" / "settings.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.Attribute, ast.Subscript)) and _reads_environment(node)
+    ]
+    assert not offences
+
+
+def test_no_module_imports_what_computes_at_its_top() -> None:
+    offences = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for package in FORBIDDEN
+        for path in _modules(package)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name, _ in _imports(node)
+        if name in HEAVY - {"numpy", "onnx"}
+    ]
+    assert not offences
+
+
+@pytest.mark.parametrize("module", ["pipelines.definitions", "serving.app"])
+def test_entry_modules_are_light(module: str) -> None:
+    code = (
+        f"import json, sys, time, {module}\n"
+        "print(json.dumps({'modules': sorted({name.partition('.')[0] for name in sys.modules}), "
+        "'cpu': time.process_time()}))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+    loaded = json.loads(answer.stdout)
+    assert not HEAVY & set(loaded["modules"])
+    assert loaded["cpu"] < MAX_CPU_SECONDS
