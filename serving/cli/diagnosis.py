@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.cli.output import bytes_text
-from serving.cli.version import PACKAGE, version
+from serving.version import VERSION
 
 if TYPE_CHECKING:
     from warehouse.settings import Settings
@@ -45,25 +46,59 @@ class Result:
 def _python(_settings: "Settings") -> Iterator[Result]:
     found = f"{platform.python_version()} at {sys.executable}, {platform.platform(terse=True)}"
     yield Result("Python", State.OK, found)
-    yield Result("LoRA Manager", State.OK, version() or "not installed as a package")
+    yield Result("LoRA Manager", State.OK, VERSION)
 
 
 def _packages(_settings: "Settings") -> Iterator[Result]:
-    from importlib.metadata import requires
-
     from packaging.requirements import Requirement
 
-    wanted = [Requirement(line) for line in requires(PACKAGE) or []]
+    wanted = [Requirement(line) for line in requires("lora-manager-backend") or []]
     runtime = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
     for requirement in runtime:
-        installed = version(requirement.name)
-        if installed is None:
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
             yield Result(requirement.name, State.ERROR, "not installed", f"pip install '{requirement}'")
-        elif not requirement.specifier.contains(installed, prereleases=True):
+            continue
+        if not requirement.specifier.contains(installed, prereleases=True):
             remedy = f"pip install '{requirement}'"
             yield Result(requirement.name, State.ERROR, f"{installed} is not {requirement.specifier}", remedy)
         else:
             yield Result(requirement.name, State.OK, installed)
+
+
+def _devices(settings: "Settings") -> Iterator[Result]:
+    from warehouse.vectors.devices import choose_device, detect_devices
+
+    try:
+        chosen = choose_device(settings.device)
+    except LookupError as error:
+        yield Result("device", State.ERROR, str(error), "LORA_MANAGER_DEVICE=auto")
+        chosen = None
+    for device in detect_devices():
+        memory = f", {bytes_text(device.memory_bytes)}" if device.memory_bytes else ""
+        used = ", used for embedding" if device == chosen else ""
+        state = State.OK if device.usable else State.WARNING
+        yield Result(f"device {device.kind}", state, f"{device.name}{memory}{used}", device.note)
+
+
+def _weights(settings: "Settings") -> Iterator[Result]:
+    from warehouse.vectors.encoders.protocol import EncoderError
+    from warehouse.vectors.encoders.weights import MINILM_PACKAGE, find_model
+    from warehouse.vectors.spaces import SPACES
+
+    spaces: dict[str, list[str]] = {}
+    for space in SPACES:
+        spaces.setdefault(space.model_name(settings), []).append(space.name)
+    for name, of in spaces.items():
+        part = f"weights of {', '.join(of)}"
+        try:
+            model = find_model(name, offline=settings.offline)
+        except EncoderError as error:
+            yield Result(part, State.ERROR, str(error))
+            continue
+        proof = "as published" if MINILM_PACKAGE in model.path.parts else "digest noted, publisher's unknown"
+        yield Result(part, State.OK, f"{name}, {proof} (SHA-256 {model.digest[:12]}…), {model.path}")
 
 
 def _folder(settings: "Settings") -> Iterator[Result]:
@@ -171,6 +206,8 @@ def _access(settings: "Settings") -> Iterator[Result]:
 PARTS: tuple[tuple[str, Callable[["Settings"], Iterator[Result]]], ...] = (
     ("Python", _python),
     ("packages", _packages),
+    ("devices", _devices),
+    ("weights", _weights),
     ("data folder", _folder),
     ("database", _database),
     ("publications", _publications),

@@ -28,9 +28,9 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from serving.cli.version import version
+        from serving.version import VERSION
 
-        print(f"lora-manager {version()}")
+        print(f"lora-manager {VERSION}")
         raise typer.Exit
 
 

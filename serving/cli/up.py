@@ -73,11 +73,11 @@ def _library(database: "Database", settings: "Settings", given: list[Path], *, s
 def _run_pipeline(settings: "Settings", folders: list[Path], run_folder: "RunFolder") -> None:
     """Ingest, embed, index and publish, unless that was done already for what is there now."""
     from serving.cli.pipeline import run_job
-    from serving.cli.version import version
+    from serving.version import VERSION
     from warehouse.ingest import library_signature
     from warehouse.migrations import head
 
-    stamp = {"signature": library_signature(settings, folders), "version": version(), "schema": head()}
+    stamp = {"signature": library_signature(settings, folders), "version": VERSION, "schema": head()}
     if run_folder.stamp() == stamp:
         note("Library unchanged since the last start.")
         return
