@@ -1,0 +1,102 @@
+"""`lora-manager up` from nothing to answers, through death and restart, to a clean end."""
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.platform.conftest import READY, Up
+
+pytestmark = [pytest.mark.platform, pytest.mark.slow]
+SERVICES = {"api", "code-server", "dagster-daemon", "dagster-webserver"}
+
+
+def _process_of(up: Up, service: str) -> psutil.Process:
+    import json
+
+    pid, _started = json.loads((up.data / "run" / "up.json").read_text())["children"][service]
+    return psutil.Process(pid)
+
+
+def test_from_nothing_to_answers_through_death_to_a_clean_end(make_up: Callable[..., Up]) -> None:
+    up = make_up()
+    up.start()
+    assert "sample library" in up.text()
+    first = up.text()
+    assert f"http://127.0.0.1:{up.port}/docs" in first
+    assert "Similar to" in first
+    assert "No answer" not in first
+
+    with up.api as api:
+        adapters = api.get("/api/v1/adapters", params={"limit": 500}).json()
+        assert adapters["total"] >= 200
+        asked = api.post("/api/v1/recommendations/prompt", json={"prompt": "an airship captain", "limit": 3}).json()
+        assert len(asked["recommendations"]) == 3
+        assert api.get("/health/ready").status_code == httpx.codes.OK
+    assert httpx.get(f"http://127.0.0.1:{up.dagster_port}/server_info", trust_env=False).status_code == httpx.codes.OK
+    assert {log.stem for log in (up.data / "logs").glob("*.log")} == SERVICES
+
+    # A second one on the same folder is refused; the first does not notice.
+    second = make_up()
+    second.data, second.output = up.data, up.output.with_suffix(".second")
+    with pytest.raises(AssertionError, match=f"already running .*{up.port}"):
+        second.start()
+
+    # Each service killed is started again, and answers.
+    for service in sorted(SERVICES):
+        victim = _process_of(up, service)
+        victim.kill()
+        up.until(lambda victim=victim, service=service: _process_of(up, service) != victim, within=60)  # type: ignore[misc]
+        assert "was killed by signal 9" in up.text()
+    up.until(lambda: _is_ready(up), within=90)
+
+    left = up.processes()
+    assert len(left) >= len(SERVICES)
+    assert up.stop(signal.SIGINT) == 0
+    assert up.text().endswith("Stopped.\n")
+    assert up.processes() == []
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
+
+    # Nothing changed: the pipeline is not run again, and everything is there at once.
+    up.start()
+    assert "Library unchanged" in up.text()
+    with up.api as api:
+        again = api.get("/api/v1/adapters", params={"limit": 500}).json()
+    assert [item["id"] for item in again["items"]] == [item["id"] for item in adapters["items"]]
+    assert up.stop(signal.SIGTERM) == 0
+    assert up.processes() == []
+
+
+def _is_ready(up: Up) -> bool:
+    try:
+        with up.api as api:
+            return api.get("/health/ready").status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def test_what_a_killed_one_left_is_ended_by_the_next(make_up: Callable[..., Up], tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    up = make_up("--library", str(library))
+    up.start()
+    orphans = up.processes()
+    up.stop(signal.SIGKILL)
+    assert any(process.is_running() for process in orphans)
+    up.start()
+    assert READY in up.text()
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in orphans)
+    assert up.stop(signal.SIGINT) == 0
+    assert up.processes() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_a_closed_terminal_stops_everything(make_up: Callable[..., Up], tmp_path: Path) -> None:
+    up = make_up("--no-sample")
+    up.start()
+    assert up.stop(signal.SIGHUP) == 0
+    assert up.processes() == []

@@ -1,0 +1,46 @@
+"""The doctor names what is wrong and what to do, and its exit code says whether anything is."""
+
+import json
+from pathlib import Path
+
+from tests.serving.cli.conftest import Run
+
+
+def _checks(run: Run, **environment: str) -> tuple[int, dict[str, dict[str, str]]]:
+    answer = run("doctor", "--json", **environment)
+    report = json.loads(answer.stdout)
+    assert (answer.returncode == 1) == (report["errors"] > 0)
+    return answer.returncode, {check["part"]: check for check in report["checks"]}
+
+
+def test_a_healthy_installation_before_its_first_start(run: Run, tmp_path: Path) -> None:
+    code, checks = _checks(run)
+    assert code == 0
+    assert checks["torch"]["state"] == "ok"
+    assert checks["weights of semantic, artistic, technical"]["found"].startswith("all-MiniLM-L6-v2, as published")
+    assert checks["device cpu"]["found"].endswith("used for embedding")
+    assert checks["database"]["remedy"] == "lora-manager up"
+    assert not (tmp_path / "data").exists(), "looking makes nothing"
+
+
+def test_every_fault_has_its_remedy(run: Run, tmp_path: Path) -> None:
+    code, checks = _checks(
+        run,
+        LORA_MANAGER_LIBRARY_ROOTS=str(tmp_path / "unmounted"),
+        LORA_MANAGER_EMBEDDING_MODEL_ARTISTIC="no-such-model",
+        LORA_MANAGER_DATABASE_URL="postgresql://ann:hunter2@127.0.0.1:1/x",
+        LORA_MANAGER_DEVICE="cuda",
+    )
+    assert code == 1
+    assert checks["library"]["state"] == "error"
+    assert "LORA_MANAGER_LIBRARY_ROOTS" in checks["library"]["remedy"]
+    assert "LORA_MANAGER_OFFLINE" in checks["weights of artistic"]["found"]
+    assert checks["database"]["state"] == "error"
+    assert "hunter2" not in json.dumps(checks)
+    assert checks["device"]["state"] == "error"
+
+
+def test_plain_lines_for_pipes(run: Run) -> None:
+    lines = run("doctor").stdout.splitlines()
+    assert lines[-1].startswith("0 errors, ")
+    assert all(line.startswith(("ok ", "warning ", "error ")) for line in lines[:-1])
