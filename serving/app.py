@@ -1,0 +1,112 @@
+"""The application: assembles routers, middleware and services. `uvicorn serving.app:app` serves it.
+
+Belongs here: assembly, start and stop. Does not: anything that answers. Importing this module opens nothing and pulls
+in no torch, transformers, faiss or onnxruntime; `app` is made when it is first asked for.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from serving import logs, problems, web
+from serving.deps import Services
+from serving.documentation import install as install_documentation
+from serving.figures import Figures
+from serving.middleware import REQUEST_ID, RequestContext, UnexpectedErrors
+from serving.orchestrator import Orchestrator
+from serving.recommending import RecommendationService
+from serving.routers import adapters, dashboard, recommendations, system
+from serving.security import Authentication
+from serving.signing import open_signer
+from serving.version import VERSION
+from warehouse import migrations
+from warehouse.engine import open_database
+from warehouse.settings import Settings, get_settings
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """An application on the given settings, or on those of the environment."""
+    settings = settings or get_settings()
+    signer = open_signer(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        logs.configure(settings.log_level)
+        database = open_database(settings)
+        migrations.require_head(database)
+        services = Services(
+            settings=settings,
+            database=database,
+            signer=signer,
+            recommendations=RecommendationService(database, settings),
+            orchestrator=Orchestrator(settings),
+            figures=Figures(database, settings),
+        )
+        app.state.services = services
+        services.recommendations.start()
+        if not settings.api_keys:
+            _log.warning("no API keys are configured: whoever reaches this address may do everything")
+        try:
+            yield
+        finally:
+            services.recommendations.stop()
+            await services.orchestrator.close()
+            database.dispose()
+
+    app = FastAPI(
+        title="LoRA Manager",
+        version=VERSION,
+        summary="Ask a library of LoRA adapters.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    problems.install(app)
+    _add_middleware(app, settings, signer)
+    _add_routes(app)
+    install_documentation(app)
+    web.install(app)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, signer: Any) -> None:
+    # The last one added is the outermost: id and log, CORS (so that errors carry its headers too), errors, keys.
+    app.add_middleware(Authentication, settings=settings, signer=signer)
+    app.add_middleware(UnexpectedErrors)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        # With "*" the middleware would reflect any origin beside credentials.
+        allow_credentials="*" not in settings.cors_origins,
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", REQUEST_ID],
+        expose_headers=[REQUEST_ID, "Retry-After"],
+        max_age=600,
+    )
+    app.add_middleware(RequestContext)
+
+
+def _add_routes(app: FastAPI) -> None:
+    v1 = APIRouter(prefix="/api/v1")
+    for router in (adapters.router, recommendations.router, dashboard.router):
+        v1.include_router(router)
+    app.include_router(v1)
+    aliases = APIRouter(prefix="/api", include_in_schema=False)
+    for router in (recommendations.router, dashboard.router):
+        aliases.include_router(router)
+    app.include_router(aliases)
+    app.include_router(system.router)
+
+
+def __getattr__(name: str) -> FastAPI:
+    # Made on request, so that importing this module reads no settings and creates no file.
+    if name == "app":
+        return create_app()
+    raise AttributeError(name)

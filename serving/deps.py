@@ -1,0 +1,39 @@
+"""What handlers need: one object of services per application, and the annotated dependencies that reach it.
+
+Dependencies are coroutines although none waits: FastAPI would run a plain function in a thread, at 0.1 ms each.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path
+from starlette.requests import HTTPConnection
+
+from serving.figures import Figures
+from serving.orchestrator import Orchestrator
+from serving.recommending import RecommendationService
+from serving.schemas.adapters import ADAPTER_ID
+from serving.signing import Signer
+from warehouse.engine import Database
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What an application holds from start to stop."""
+
+    settings: Settings
+    database: Database
+    signer: Signer
+    recommendations: RecommendationService
+    orchestrator: Orchestrator
+    figures: Figures
+
+
+async def _services(connection: HTTPConnection) -> Services:
+    services: Services = connection.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+AdapterId = Annotated[str, Path(description="The adapter's id.", examples=[ADAPTER_ID])]

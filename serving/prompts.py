@@ -1,0 +1,103 @@
+"""Prompts taken apart: LoRA tags, attention syntax, exclusions, words. Pure; nothing is looked up here.
+
+Understood: `<lora:name:weight>` (also lyco, hypernet; with a text-encoder weight), `(word:1.2)`, `((word))`,
+`[word]`, `[from:to:when]`, `BREAK`, `AND`, escaped brackets, a "Negative prompt:" line,
+and the settings line of a pasted infotext.
+"""
+
+import re
+from dataclasses import dataclass
+
+from warehouse import fulltext
+
+MAX_PHRASE_WORDS = 4
+"""Longest run of words that is looked up as one concept."""
+MAX_WORDS = 256
+"""Words of a prompt beyond these are not looked up as concepts; the text is embedded as the encoder takes it."""
+
+_TAG = re.compile(r"<\s*(lora|lyco|hypernet)\s*:\s*([^<>:]+?)\s*((?::[^<>:]*)*)>", re.IGNORECASE)
+_ANY_TAG = re.compile(r"<[^<>\s][^<>]*>")
+_NEGATIVE = re.compile(r"(?:^|\n)\s*negative prompt\s*:", re.IGNORECASE)
+_SETTINGS = re.compile(r"(?:^|\n)\s*steps\s*:\s*\d+\s*,[^\n]*", re.IGNORECASE)
+_WEIGHT = re.compile(r":\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*(?=[)\]])")
+_KEYWORD = re.compile(r"\b(?:BREAK|AND)\b")
+_SCHEDULE = re.compile(r"\[([^\[\]:|]*):([^\[\]:|]*):\s*[\d.]+\s*\]")
+_BRACKETS = re.compile(r"(?<!\\)[()\[\]{}]")
+_SPLIT = re.compile(r"[,;\n|]+")
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraTag:
+    """A LoRA that a prompt names."""
+
+    kind: str
+    name: str
+    weight: float | None
+    """None where the tag states none, or nothing that is a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a prompt says."""
+
+    text: str
+    """The positive part in plain words: what is embedded."""
+    negative: str
+    """What follows "Negative prompt:"; it is set aside, not searched for."""
+    tags: tuple[LoraTag, ...]
+    pieces: tuple[str, ...]
+    """The comma-separated parts of the text, each once."""
+
+
+def _weight(rest: str) -> float | None:
+    for part in rest.split(":"):
+        try:
+            value = float(part)
+        except ValueError:
+            continue
+        if abs(value) < 1e6:  # neither infinite nor no number
+            return value
+    return None
+
+
+def parse(prompt: str) -> Prompt:
+    """Take a prompt apart. Whatever it holds, something is returned; an empty prompt has an empty text."""
+    positive, *rest = _NEGATIVE.split(prompt, maxsplit=1)
+    negative = _SETTINGS.sub("", rest[0]) if rest else ""
+    positive = _SETTINGS.sub("", positive)
+    tags = tuple(LoraTag(match[1].lower(), match[2], _weight(match[3])) for match in _TAG.finditer(positive))
+    pieces = dict.fromkeys(piece for part in _SPLIT.split(plain(positive)) if (piece := " ".join(part.split())))
+    return Prompt(
+        text=", ".join(pieces),
+        negative=" ".join(plain(negative).split()),
+        tags=tags,
+        pieces=tuple(pieces),
+    )
+
+
+def plain(text: str) -> str:
+    """Text without tags, weights, brackets and keywords of the attention syntax."""
+    text = _ANY_TAG.sub(",", text)
+    text = _SCHEDULE.sub(r"\1, \2", text)
+    text = _WEIGHT.sub("", text)
+    text = _KEYWORD.sub(",", text)
+    return _BRACKETS.sub(" ", text).replace("\\", "")
+
+
+def phrases(prompt: Prompt) -> list[str]:
+    """Folded runs of one to four words within each piece, each once, in order: what could be a tag or a trigger."""
+    found: dict[str, None] = {}
+    budget = MAX_WORDS
+    for piece in prompt.pieces:
+        folded = fulltext.fold(piece)
+        # A tag may be written with any punctuation; the piece as it stands is tried first.
+        found[folded] = None
+        words = _WORD.findall(folded)[:budget]
+        budget -= len(words)
+        for length in range(min(MAX_PHRASE_WORDS, len(words)), 0, -1):
+            for start in range(len(words) - length + 1):
+                found[" ".join(words[start : start + length])] = None
+        if budget <= 0:
+            break
+    return [phrase for phrase in found if phrase]

@@ -1,0 +1,261 @@
+"""`/adapters`: lists, one adapter, its tags, provenance and preview image."""
+
+import os
+import re
+import stat
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse, Response
+from pydantic import Field
+
+from serving import encoding, problems
+from serving.deps import AdapterId, ServicesDep
+from serving.schemas.adapters import AdapterAnswer, AdapterPage, Provenance, TagList
+from warehouse.queries import adapters, breakdowns, cursors, pages
+from warehouse.queries.filters import make_filter
+from warehouse.queries.pages import Sort, SortKey
+
+router = APIRouter(prefix="/adapters", tags=["adapters"])
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SORT_NAMES = {
+    "name": SortKey.NAME,
+    "created_at": SortKey.CREATED_AT,
+    "updated_at": SortKey.UPDATED_AT,
+    "last_updated": SortKey.UPDATED_AT,
+    "downloads": SortKey.DOWNLOADS,
+    "rating": SortKey.RATING,
+    "size": SortKey.SIZE,
+    "file_size": SortKey.SIZE,
+    "relevance": SortKey.RELEVANCE,
+}
+PREVIEW_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".avif": "image/avif",
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+}
+"""What a preview can be; anything else (SVG can hold scripts) is not served."""
+
+
+def known_id(adapter_id: str) -> str:
+    """The id in its canonical form.
+
+    Raises:
+        Problem: 404, for what is no UUID is nobody's id.
+    """
+    canonical = adapter_id.lower()
+    if not _UUID.fullmatch(canonical):
+        raise problems.not_found("adapter", adapter_id)
+    return canonical
+
+
+def parse_sort(text: str | None, *, with_question: bool) -> Sort:
+    """An order as clients write it: `name`, `-name`, `name_asc`, `name_desc`; by default relevance, else name."""
+    if not text:
+        return Sort(SortKey.RELEVANCE) if with_question else Sort(SortKey.NAME)
+    name, descending = text, False
+    if name.startswith("-"):
+        name, descending = name[1:], True
+    elif name.endswith("_desc"):
+        name, descending = name.removesuffix("_desc"), True
+    else:
+        name = name.removesuffix("_asc")
+    key = _SORT_NAMES.get(name)
+    if key is None:
+        raise problems.invalid(("query", "sort"), f"is one of {', '.join(_SORT_NAMES)}, with - before it to reverse")
+    if key is SortKey.RELEVANCE and not with_question:
+        raise problems.invalid(("query", "sort"), "relevance orders the matches of a question: send q as well")
+    return Sort(key, descending and key is not SortKey.RELEVANCE)
+
+
+Tag = Annotated[str, Field(max_length=200)]
+
+
+@router.get(
+    "",
+    summary="List adapters",
+    operation_id="list_adapters",
+    response_model=AdapterPage,
+    responses=problems.documented(422),
+)
+def list_adapters(
+    services: ServicesDep,
+    *,
+    active: Annotated[bool | None, Query(description="Only those in use, or only those that are not.")] = None,
+    tag: Annotated[
+        list[Tag], Query(max_length=20, description="A whole tag, in any case; repeated: all of them.")
+    ] = [],  # noqa: B006 - FastAPI copies it
+    tags: Annotated[str, Query(max_length=2000, description="Tags, comma-separated: any of them.")] = "",
+    base_model: Annotated[str, Query(max_length=200, description="As the adapters spell it.")] = "",
+    q: Annotated[
+        str,
+        Query(
+            max_length=2000,
+            description='Words and "quoted phrases" in name, version, author, description, tags, trigger words.',
+            examples=["ink dragon"],
+        ),
+    ] = "",
+    search: Annotated[str, Query(max_length=2000, description="The same as `q`.")] = "",
+    sort: Annotated[
+        str | None,
+        Query(
+            description="name, created_at, updated_at, downloads, rating, size; `-` before it or `_desc` behind it "
+            "reverses. Unknown values come last. Default: relevance with `q`, else name.",
+            examples=["-downloads"],
+        ),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=500, description="Adapters a page.")] = 100,
+    offset: Annotated[int, Query(ge=0, description="Adapters to skip, up to 10,000; beyond that use `cursor`.")] = 0,
+    page: Annotated[int | None, Query(ge=1, description="Page number from 1, instead of `offset`.")] = None,
+    per_page: Annotated[int | None, Query(ge=1, le=500, description="The same as `limit`.")] = None,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before, instead of `offset`.")] = None,
+) -> Response:
+    """Adapters that pass every filter given, in a total and stable order.
+
+    `total` is exact. Deep pages are reached by `cursor`, at the same cost as the first.
+    """
+    size = per_page or limit
+    question = q or search
+    narrowed = make_filter(
+        active=active, all_tags=tag, any_tags=tags.split(","), base_model=base_model, question=question
+    )
+    order = parse_sort(sort, with_question=narrowed.question is not None)
+    skip = (page - 1) * size if page is not None else offset
+    try:
+        with services.database.read() as connection:
+            found = pages.page(connection, narrowed, order, limit=size, offset=skip, cursor=cursor or None)
+    except cursors.CursorError as error:
+        raise problems.invalid(("query", "cursor"), str(error)) from error
+    except pages.OffsetError as error:
+        raise problems.invalid(("query", "page" if page is not None else "offset"), str(error)) from error
+    return encoding.answer(
+        {
+            "items": [encoding.adapter(row, services.signer) for row in found.rows],
+            "total": found.total,
+            "limit": size,
+            "offset": found.offset,
+            "next_cursor": found.next_cursor,
+            "ranked_among": found.ranked_among,
+            "filtered": found.total,
+            "page": found.offset // size + 1,
+            "pages": -(-found.total // size),
+            "per_page": size,
+        }
+    )
+
+
+@router.get(
+    "/tags",
+    summary="List tags with their counts",
+    operation_id="list_tags",
+    response_model=TagList,
+    responses=problems.documented(422),
+)
+def list_tags(
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="Tags at most.")] = 1_000,
+) -> Response:
+    """The tags that most adapters have, the most frequent first."""
+    with services.database.read() as connection:
+        counted = breakdowns.counted(connection, "tag", limit=limit)
+    return encoding.answer(
+        {"tags": [tag for tag, _ in counted], "counts": [{"tag": tag, "count": count} for tag, count in counted]}
+    )
+
+
+@router.get(
+    "/{adapter_id}",
+    summary="Get one adapter",
+    operation_id="get_adapter",
+    response_model=AdapterAnswer,
+    responses=problems.documented(404),
+)
+def get_adapter(services: ServicesDep, adapter_id: AdapterId) -> Response:
+    """One adapter with every field."""
+    with services.database.read() as connection:
+        row = adapters.get(connection, known_id(adapter_id))
+    if row is None:
+        raise problems.not_found("adapter", adapter_id)
+    return encoding.answer({"adapter": encoding.adapter(row, services.signer)})
+
+
+@router.get(
+    "/{adapter_id}/provenance",
+    summary="Say where an adapter's fields come from",
+    operation_id="get_adapter_provenance",
+    response_model=Provenance,
+    responses=problems.documented(404),
+)
+def get_provenance(services: ServicesDep, adapter_id: AdapterId) -> Response:
+    """Which document, header or user gave each field, and when it was last read."""
+    canonical = known_id(adapter_id)
+    with services.database.read() as connection:
+        found = adapters.provenance(connection, canonical)
+    if found is None:
+        raise problems.not_found("adapter", adapter_id)
+    sources = {**found.sources, **dict.fromkeys(found.user_fields, "user")}
+    return encoding.answer(
+        {
+            "id": canonical,
+            "last_ingested_at": found.last_ingested_at,
+            "fields": [{"field": field, "source": sources[field]} for field in sorted(sources)],
+        }
+    )
+
+
+def _stat_of_file(path: Path) -> os.stat_result | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+@router.get(
+    "/{adapter_id}/preview",
+    summary="Get an adapter's preview image",
+    operation_id="get_adapter_preview",
+    response_class=FileResponse,
+    responses={
+        200: {
+            "description": "The image, or a short video, as it lies beside the weight file.",
+            "content": {media_type: {} for media_type in sorted(set(PREVIEW_TYPES.values()))},
+        },
+        304: {"description": "Not changed since the `ETag` that was sent."},
+        **problems.documented(404),
+    },
+)
+def get_preview(
+    services: ServicesDep,
+    request: Request,
+    adapter_id: AdapterId,
+    expires: Annotated[str | None, Query(description="With `signature`: as in `preview_url`.")] = None,  # noqa: ARG001
+    signature: Annotated[str | None, Query(description="Stands for an API key until `expires`.")] = None,  # noqa: ARG001
+) -> Response:
+    """The local preview image. `preview_url` of an adapter is this with a signature, so that a browser can show it."""
+    with services.database.read() as connection:
+        exists, stored = adapters.preview_path(connection, known_id(adapter_id))
+    if not exists:
+        raise problems.not_found("adapter", adapter_id)
+    path = Path(stored) if stored else None
+    media_type = PREVIEW_TYPES.get(path.suffix.lower()) if path else None
+    found = _stat_of_file(path) if path and media_type else None
+    if path is None or found is None:
+        raise problems.Problem(HTTPStatus.NOT_FOUND, "this adapter has no preview image beside its weight file")
+    headers = {
+        "ETag": f'"{found.st_mtime_ns:x}-{found.st_size:x}"',
+        "Cache-Control": "private, max-age=3600",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return FileResponse(path, media_type=media_type, headers=headers, stat_result=found)

@@ -1,0 +1,5 @@
+"""`/recommendations`."""
+
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/recommendations", tags=["recommendations"])

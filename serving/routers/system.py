@@ -1,0 +1,61 @@
+"""`/health`: whether the process lives, and whether every question can be answered."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from sqlalchemy.exc import SQLAlchemyError
+
+from serving import encoding
+from serving.deps import Services, ServicesDep
+from serving.schemas.system import Alive, Readiness
+from serving.version import VERSION
+from warehouse import migrations
+
+router = APIRouter(prefix="/health", tags=["system"])
+
+
+@router.get("", summary="Say that the process lives", operation_id="get_health", response_model=Alive)
+async def get_health() -> Response:
+    """Answers as long as the process does; nothing else is asked."""
+    return encoding.answer({"status": "alive", "version": VERSION})
+
+
+def _database(services: Services) -> dict[str, object]:
+    try:
+        found = migrations.revision_of(services.database)
+    except SQLAlchemyError as error:
+        # The driver's message may name hosts and files; the log has it.
+        return {"status": "unreachable", "needed": True, "detail": f"{type(error).__name__}: see the log"}
+    if found != migrations.head():
+        return {"status": "failed", "needed": True, "detail": "another schema: run `lora-manager upgrade`"}
+    return {"status": "ready", "needed": True, "detail": f"schema {found}"}
+
+
+def _index(services: Services) -> dict[str, object]:
+    state = services.recommendations.state()
+    # Before the first publication there is nothing that could be down.
+    return {"status": state.status, "needed": state.status != "absent", "detail": state.detail}
+
+
+@router.get(
+    "/ready",
+    summary="Say whether every question can be answered",
+    operation_id="get_readiness",
+    response_model=Readiness,
+    responses={503: {"description": "Something that is needed is not ready.", "model": Readiness}},
+)
+async def get_readiness(services: ServicesDep) -> Response:
+    """The state of the database, of the recommendation index, and of Dagster (which answers do not need)."""
+    dagster = await services.orchestrator.state()
+    checks = {
+        "database": await run_in_threadpool(_database, services),
+        "index": _index(services),
+        "dagster": {"status": dagster.status, "needed": False, "detail": dagster.detail},
+    }
+    ready = all(check["status"] == "ready" or not check["needed"] for check in checks.values())
+    return encoding.answer(
+        {"status": "ready" if ready else "unready", "checks": checks},
+        HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE,
+    )

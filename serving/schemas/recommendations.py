@@ -1,0 +1,278 @@
+"""Questions and answers of the recommender."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from serving.schemas.adapters import ADAPTER_ID
+
+_ITEM: dict[str, Any] = {
+    "lora_id": ADAPTER_ID,
+    "lora_name": "Ink Dragon",
+    "lora_description": "Dragons in flowing ink.",
+    "similarity_score": 0.71,
+    "final_score": 0.76,
+    "explanation": "Similar in how it looks (0.80) and what it is (0.74); shares the tags dragon, ink.",
+    "semantic_similarity": 0.74,
+    "artistic_similarity": 0.8,
+    "technical_similarity": 0.6,
+    "lexical_boost": 0.08,
+    "quality_boost": 0.04,
+    "popularity_boost": 0.03,
+    "shared": {
+        "tags": ["dragon", "ink"],
+        "triggers": [],
+        "name_words": [],
+        "base_model": "SDXL 1.0",
+        "author": None,
+        "archetype": "style",
+    },
+    "version": "v1.0",
+    "author_username": "brushwork",
+    "base_model": "SDXL 1.0",
+    "archetype": "style",
+    "triggers": ["inkdragon"],
+    "file_state": "present",
+    "preview_url": None,
+    "folded": [],
+}
+
+
+class Weights(BaseModel):
+    """How much each space counts; only their proportions matter. A space that is not named does not count."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"semantic": 0.6, "artistic": 0.3, "technical": 0.1}]}
+    )
+
+    semantic: float = Field(0.0, ge=0, le=1000, allow_inf_nan=False)
+    artistic: float = Field(0.0, ge=0, le=1000, allow_inf_nan=False)
+    technical: float = Field(0.0, ge=0, le=1000, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> "Weights":
+        if self.semantic + self.artistic + self.technical <= 0:
+            raise ValueError("at least one weight must be above 0")
+        return self
+
+
+class PromptQuestion(BaseModel):
+    """A prompt to find adapters for."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"prompt": "a (dragon:1.2) over a misty valley, ink wash, <lora:Paper Texture:0.6>", "limit": 5}
+            ]
+        },
+    )
+
+    prompt: str = Field(max_length=20_000, description="As it would be sent to a generator; LoRA tags are understood.")
+    limit: int = Field(10, ge=1, le=100)
+    similarity_threshold: float = Field(0.1, ge=0, le=1, description="Applies to `similarity_score`.")
+    weights: Weights | None = None
+    base_model: str | None = Field(None, max_length=200)
+    nsfw_max: int | None = Field(None, ge=0, le=63, description="Highest level of Civitai's bit mask to include.")
+    diversity: float = Field(0.0, ge=0, le=1, description="0 ranks by score alone, 1 avoids the like as far as it can.")
+    available_only: bool = Field(False, description="Leave out adapters whose weight file is not here.")
+    fold: bool = Field(False, description="Show versions and near-duplicates as one entry.")
+
+
+class Shared(BaseModel):
+    """What the item and the question have in common."""
+
+    tags: list[str]
+    triggers: list[str]
+    name_words: list[str]
+    base_model: str | None
+    author: str | None
+    archetype: str | None
+
+
+class Recommendation(BaseModel):
+    """A recommended adapter with every score that ranked it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ITEM]})
+
+    lora_id: str
+    lora_name: str
+    lora_description: str | None = Field(description="Plain text, shortened.")
+    similarity_score: float = Field(description="Σ w·s / Σ w over the three spaces, 0..1.")
+    final_score: float = Field(
+        description="1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity): similarity <= final <= 1."
+    )
+    explanation: str
+    semantic_similarity: float
+    artistic_similarity: float
+    technical_similarity: float
+    lexical_boost: float = Field(description="Words in common, weighted by their rarity; 0..0.5.")
+    quality_boost: float = Field(description="How much is known of the adapter; 0..0.05.")
+    popularity_boost: float = Field(description="Downloads, on a logarithmic scale; 0..0.05.")
+    shared: Shared
+    version: str | None
+    author_username: str | None
+    base_model: str | None
+    archetype: str | None
+    triggers: list[str]
+    file_state: str
+    preview_url: str | None
+    folded: list[str] = Field(
+        description="With `fold`: ids of the versions and near-duplicates that this entry stands for."
+    )
+
+
+class RecommendationConfig(BaseModel):
+    """What the answer was computed with."""
+
+    weights: Weights
+    similarity_threshold: float
+    limit: int
+    diversity: float
+    fold: bool
+    index_generation: str | None
+
+
+class SimilarAnswer(BaseModel):
+    """What is similar to an adapter."""
+
+    recommendations: list[Recommendation]
+    total_candidates: int = Field(description="Adapters that were scored.")
+    processing_time: float = Field(description="Seconds.")
+    processing_time_ms: float
+    recommendation_config: RecommendationConfig
+    generated_at: datetime
+
+
+class PromptLora(BaseModel):
+    """A LoRA tag of the prompt."""
+
+    kind: str = Field(description="lora, lyco or hypernet.")
+    name: str
+    weight: float | None
+    lora_id: str | None = Field(description="The adapter of this library that has the name.")
+
+
+class Concept(BaseModel):
+    """Words of the prompt that this library knows."""
+
+    concept: str
+    kind: str = Field(description="`tag`, or `trigger` where they are trigger words of a recommended adapter.")
+    count: int = Field(description="How many adapters have it.")
+
+
+class Suggestion(BaseModel):
+    """What could be added to the prompt."""
+
+    text: str
+    reason: str
+    lora_id: str | None
+
+
+class PromptAnalysis(BaseModel):
+    """What the prompt says."""
+
+    text: str = Field(description="The prompt in plain words: what was searched for.")
+    negative: str = Field(description="What follows `Negative prompt:`; set aside.")
+    lora_tags: list[PromptLora]
+    concepts: list[Concept]
+    suggested_additions: list[Suggestion]
+
+
+class PromptAnswer(BaseModel):
+    """What fits a prompt."""
+
+    recommendations: list[Recommendation]
+    prompt_analysis: PromptAnalysis
+    total_candidates: int = Field(description="Adapters that were scored.")
+    processing_time: float = Field(description="Seconds.")
+    processing_time_ms: float
+    recommendation_config: RecommendationConfig
+    generated_at: datetime
+
+
+class EmbeddingStatus(BaseModel):
+    """Whether an adapter has vectors."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "lora_id": ADAPTER_ID,
+                    "has_embeddings": True,
+                    "embedding_count": 3,
+                    "last_computed": "2026-01-01T08:00:00Z",
+                    "quality_score": 0.82,
+                    "spaces": {"semantic": "all-MiniLM-L6-v2"},
+                }
+            ]
+        }
+    )
+
+    lora_id: str
+    has_embeddings: bool
+    embedding_count: int
+    last_computed: datetime | None
+    quality_score: float | None
+    spaces: dict[str, str] = Field(description="Space to model.")
+
+
+class Device(BaseModel):
+    """A device that could compute vectors."""
+
+    kind: str
+    name: str
+    memory_bytes: int | None
+    usable: bool
+    note: str | None
+
+
+class IndexDetails(BaseModel):
+    """The published index."""
+
+    status: str
+    detail: str
+    generation: str | None
+    adapters: int | None
+    recall: float | None = Field(description="Measured against exact search when it was published.")
+    published_at: datetime | None
+
+
+class RecommendationStats(BaseModel):
+    """Figures of the recommender."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "total_loras": 5000,
+                    "loras_with_embeddings": 5000,
+                    "embedding_coverage": 1.0,
+                    "embeddings_by_space": {"artistic": 5000, "semantic": 5000, "technical": 5000},
+                    "gpu_available": False,
+                    "gpu_details": [],
+                    "devices": [
+                        {"kind": "cpu", "name": "x86_64", "memory_bytes": 8589934592, "usable": True, "note": None}
+                    ],
+                    "index": {
+                        "status": "ready",
+                        "detail": "5000 adapters",
+                        "generation": "20260101T080000-ab12cd34",
+                        "adapters": 5000,
+                        "recall": 1.0,
+                        "published_at": "2026-01-01T08:00:00Z",
+                    },
+                }
+            ]
+        }
+    )
+
+    total_loras: int
+    loras_with_embeddings: int
+    embedding_coverage: float = Field(description="0..1.")
+    embeddings_by_space: dict[str, int]
+    gpu_available: bool = Field(description="Whether there is a GPU that the installed torch can use.")
+    gpu_details: list[Device]
+    devices: list[Device]
+    index: IndexDetails
