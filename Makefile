@@ -19,7 +19,7 @@ TORCH_INDEX_URL ?=
 .PHONY: help up test test-fast lint format types check-lock lock defs ci clean
 
 help:  ## Show this
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/.installed  ## Start everything: ingest LIBRARY (none: a sample), API on 8000, Dagster UI on 3000; Ctrl-C stops
 	@exec $(BIN)/lora-manager up --port $(PORT) --dagster-port $(DAGSTER_PORT) \
