@@ -46,11 +46,14 @@ def explain(error: Exception) -> tuple[str, int]:
     from sqlalchemy.exc import ArgumentError, DBAPIError
 
     from warehouse.generations import PublicationError
+    from warehouse.ingest.roots import LibraryError
     from warehouse.locks import LockHeld
     from warehouse.migrations import SchemaError
 
     if isinstance(error, LockHeld):
         return str(error), Exit.TRY_AGAIN
+    if isinstance(error, LibraryError):
+        return str(error), Exit.USAGE
     if isinstance(error, (SchemaError, PublicationError)):
         return str(error), Exit.FAILURE
     if isinstance(error, DBAPIError):

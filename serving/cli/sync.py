@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serving.cli.context import DataOption, JsonOption, settings_of
-from serving.cli.errors import CommandError, Exit
+from serving.cli.folders import existing_folders
 
 if TYPE_CHECKING:
     from warehouse.settings import Settings
@@ -26,11 +26,7 @@ def sync(
 ) -> None:
     """Ingest folders. Read what is new or changed, embed it, publish it. Exit code 0 when every good file went in."""
     settings = settings_of(data)
-    folders = [path.expanduser().resolve() for path in paths or []]
-    for folder in folders:
-        if not folder.is_dir():
-            what = "is not a folder" if folder.exists() else "does not exist"
-            raise CommandError(f"{folder} {what}: name a folder that holds LoRA files", Exit.USAGE)
+    folders = existing_folders(paths or [])
     if dry_run:
         _dry_run(settings, folders, as_json=as_json)
         return

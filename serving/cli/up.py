@@ -3,7 +3,7 @@
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ import typer
 
 from serving.cli.context import DataOption, refuse_open_host, settings_of
 from serving.cli.errors import CommandError, Exit
+from serving.cli.folders import existing_folders
 from serving.cli.output import note
 
 if TYPE_CHECKING:
@@ -43,48 +44,47 @@ class _StopRequest:
         self.received = True
 
 
-def _existing_folders(paths: Sequence[Path]) -> list[Path]:
-    folders = []
-    for path in paths:
-        folder = path.expanduser().resolve()
-        if not folder.is_dir():
-            what = "is not a folder" if folder.exists() else "does not exist"
-            raise CommandError(f"library {folder} {what}: name the folder that holds the LoRA files", Exit.USAGE)
-        folders.append(folder)
-    return folders
+@dataclass(frozen=True, slots=True)
+class _Library:
+    """The folders to ingest. `named`: given to the run as arguments; else it takes those known, even if one is gone."""
+
+    folders: list[Path]
+    named: bool
 
 
-def _library(database: "Database", settings: "Settings", given: list[Path], *, sample: bool) -> list[Path]:
-    """The folders to ingest; a sample library is made where there is nothing at all to ingest."""
+def _library(database: "Database", settings: "Settings", given: list[Path], *, sample: bool) -> _Library:
+    """What to ingest; a sample library is made where there is nothing at all to ingest."""
     from warehouse.queries.overview import adapter_count, registered_roots
 
-    known = [*given, *settings.library_roots, *registered_roots(database)]
+    if given:
+        return _Library(given, named=True)
+    known = [*settings.library_roots, *registered_roots(database)]
     if known or not sample or adapter_count(database):
-        return list(dict.fromkeys(known))
+        return _Library(list(dict.fromkeys(known)), named=False)
     from serving.cli.sample import make_sample
 
     folder = settings.data_dir / "sample-library"
-    if not folder.exists():
-        note("No library named: making a sample library to look at. Your own: lora-manager up --library PATH")
-        make_sample(folder, adapters=SAMPLE_ADAPTERS, seed=0)
-    return [folder]
+    note("No library named: making a sample library to look at. Your own: lora-manager up --library PATH")
+    make_sample(folder, adapters=SAMPLE_ADAPTERS, seed=0)
+    return _Library([folder], named=True)
 
 
-def _run_pipeline(settings: "Settings", folders: list[Path], run_folder: "RunFolder") -> None:
+def _run_pipeline(settings: "Settings", library: _Library, run_folder: "RunFolder") -> None:
     """Ingest, embed, index and publish, unless that was done already for what is there now."""
     from serving.cli.pipeline import run_job
     from serving.version import VERSION
     from warehouse.ingest import library_signature
     from warehouse.migrations import head
 
-    stamp = {"signature": library_signature(settings, folders), "version": VERSION, "schema": head()}
+    stamp = {"signature": library_signature(settings, library.folders), "version": VERSION, "schema": head()}
     if run_folder.stamp() == stamp:
         note("Library unchanged since the last start.")
         return
-    code = run_job("sync_library", [argument for folder in folders for argument in ("--path", str(folder))])
+    named = library.folders if library.named else []
+    code = run_job("sync_library", [argument for folder in named for argument in ("--path", str(folder))])
     if code == 0:
         run_folder.write_stamp(stamp)
-    elif code in (Exit.USAGE, Exit.INTERRUPTED):
+    elif code == Exit.INTERRUPTED:
         raise typer.Exit(code)
     elif code == Exit.TRY_AGAIN:
         note("Another run of the pipeline is at work; its results appear when it is done.")
@@ -179,7 +179,7 @@ def up(
         signal.signal(number, signal.default_int_handler)
     settings = settings_of(data)
     refuse_open_host(settings, host)
-    folders = _existing_folders(library or [])
+    folders = existing_folders(library or [])
     if port == dagster_port:
         raise CommandError(f"--port and --dagster-port are both {port}: choose two", Exit.USAGE)
     run_folder = RunFolder(settings.data_dir)
@@ -198,11 +198,11 @@ def _prepare(settings: "Settings", folders: list[Path], run_folder: "RunFolder",
     database = open_database(settings)
     try:
         upgrade(database)
-        roots = _library(database, settings, folders, sample=sample)
+        library = _library(database, settings, folders, sample=sample)
     finally:
         database.dispose()
     prepare_dagster_home()
-    if roots:
-        _run_pipeline(settings, roots, run_folder)
+    if library.folders:
+        _run_pipeline(settings, library, run_folder)
     else:
         note("Nothing to ingest yet. Add a library: lora-manager sync PATH")
