@@ -20,6 +20,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from warehouse.safetensors.opening import open_file
 from warehouse.safetensors.problems import (
     HashingError,
     HashingStoppedError,
@@ -79,12 +80,9 @@ def hash_file(
     Raises `HashingError` when the file cannot be read or changes meanwhile, `HashingStoppedError` when
     `should_stop` (asked once per buffer of 4 MiB) says so.
     """
+    descriptor, status = open_file(path, HashingError)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise HashingError(file_system_problem(error), path, describe_os_error(error)) from error
-    try:
-        return _hash(descriptor, path, header_length, progress, should_stop)
+        return _hash(descriptor, status, path, header_length, progress, should_stop)
     except OSError as error:
         raise HashingError(file_system_problem(error), path, describe_os_error(error)) from error
     finally:
@@ -93,12 +91,12 @@ def hash_file(
 
 def _hash(
     descriptor: int,
+    before: os.stat_result,
     path: Path,
     header_length: int | None,
     progress: Progress | None,
     should_stop: Callable[[], bool] | None,
 ) -> FileHashes:
-    before = os.fstat(descriptor)
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     payload_offset = None if header_length is None else 8 + header_length

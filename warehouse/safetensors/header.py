@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import stat as stat_module
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 
 from warehouse.safetensors.formats import DTYPE_BITS, SNIFF_BYTES, foreign_content
+from warehouse.safetensors.opening import open_file
 from warehouse.safetensors.problems import (
     HeaderError,
     HeaderProblem,
@@ -86,31 +86,16 @@ def read_header(path: Path, *, max_header_bytes: int = MAX_HEADER_BYTES, max_ent
     file. Raises `HeaderError` for everything that is wrong; where the JSON itself was sound (a truncated
     download, say) the error carries the header.
     """
-    descriptor = _open(path)
+    descriptor, status = open_file(path, HeaderError)
     try:
-        return _read(descriptor, path, max_header_bytes, max_entries)
+        return _read(descriptor, status, path, max_header_bytes, max_entries)
     except OSError as error:
         raise HeaderError(file_system_problem(error), path, describe_os_error(error)) from error
     finally:
         os.close(descriptor)
 
 
-def _open(path: Path) -> int:
-    try:
-        # A named pipe called x.safetensors would block for ever without O_NONBLOCK.
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-    except OSError as error:
-        raise HeaderError(file_system_problem(error), path, describe_os_error(error)) from error
-    except ValueError as error:
-        raise HeaderError(HeaderProblem.vanished, path, "has a name no file can have.") from error
-
-
-def _read(descriptor: int, path: Path, max_header_bytes: int, max_entries: int) -> Header:
-    status = os.fstat(descriptor)
-    if stat_module.S_ISDIR(status.st_mode):
-        raise HeaderError(HeaderProblem.is_directory, path, "is a folder.")
-    if not stat_module.S_ISREG(status.st_mode):
-        raise HeaderError(HeaderProblem.io_error, path, "is a device or a pipe, not a file.")
+def _read(descriptor: int, status: os.stat_result, path: Path, max_header_bytes: int, max_entries: int) -> Header:
     start = os.pread(descriptor, SNIFF_BYTES, 0)
     length = _header_length(start, path, status.st_size, max_header_bytes)
     raw = start[_LENGTH_BYTES : _LENGTH_BYTES + length]

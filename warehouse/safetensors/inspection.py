@@ -14,6 +14,7 @@ from pathlib import Path
 from warehouse.safetensors.facts import HeaderFacts, describe_header
 from warehouse.safetensors.hashing import FileHashes, Progress, hash_file
 from warehouse.safetensors.header import Header, read_header
+from warehouse.safetensors.opening import open_file
 from warehouse.safetensors.problems import HashingError, HeaderError, HeaderProblem
 
 _UNREADABLE = frozenset(
@@ -89,8 +90,8 @@ def _header(path: Path) -> tuple[Header | None, HeaderError | None]:
 
 def _facts(header: Header) -> HeaderFacts:
     try:
-        descriptor = os.open(header.path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        descriptor, _ = open_file(header.path, HeaderError)
+    except HeaderError:
         return describe_header(header)
     try:
         return describe_header(header, read_bytes=lambda offset, count: _pread(descriptor, count, offset))

@@ -74,7 +74,7 @@ ADVICE: dict[HeaderProblem, str] = {
     HeaderProblem.zip_archive: "A PyTorch checkpoint or an archive is never opened here. " + _CONVERT,
     HeaderProblem.gguf: "GGUF is another format: keep the .safetensors original beside it.",
     HeaderProblem.too_short: _DOWNLOAD_AGAIN,
-    HeaderProblem.header_too_large: "No real file has such a header: " + _DOWNLOAD_AGAIN,
+    HeaderProblem.header_too_large: "No real file has such a header. " + _DOWNLOAD_AGAIN,
     HeaderProblem.truncated_header: _DOWNLOAD_AGAIN,
     HeaderProblem.not_utf8: _DOWNLOAD_AGAIN,
     HeaderProblem.not_json: _DOWNLOAD_AGAIN,
@@ -102,7 +102,7 @@ class WeightFileError(Exception):
     """
 
     def __init__(self, problem: HeaderProblem, path: Path, what: str) -> None:
-        super().__init__(f"{path.name}: {what} {ADVICE[problem]}")
+        super().__init__(f"{path.name} {what} {ADVICE[problem]}")
         self.problem = problem
         self.path = path
         self.what = what

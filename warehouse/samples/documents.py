@@ -315,7 +315,7 @@ def _architecture(base_model: str) -> str:
         case "SD 1.5":
             return "stable-diffusion-v1/lora"
         case "SD 2.1":
-            return "stable-diffusion-v2-768-v/lora"
+            return "stable-diffusion-v2-512/lora"
         case "Flux.1 D":
             return "flux-1-dev/lora"
         case _:

@@ -262,7 +262,7 @@ AUTHORS: tuple[str, ...] = (
 
 CHECKPOINTS: dict[str, tuple[str, ...]] = {
     "SD 1.5": ("meadowMix_v4", "inkAndBrush_v2"),
-    "SD 2.1": ("v2-1_768-ema-pruned",),
+    "SD 2.1": ("v2-1_512-ema-pruned",),
     "SDXL 1.0": ("sd_xl_base_1.0", "harbourXL_v3"),
     "Pony": ("ponyDiffusionV6XL",),
     "Illustrious": ("Illustrious-XL-v1.0",),

@@ -13,7 +13,7 @@ from random import Random
 
 from warehouse.samples.records import Version
 from warehouse.samples.subjects import Subject
-from warehouse.samples.vocabulary import CHECKPOINTS
+from warehouse.samples.vocabulary import AUTHORS, CHECKPOINTS
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -127,7 +127,7 @@ def _metadata(random: Random, subject: Subject, version: Version, rank: int) -> 
         "ss_dataset_dirs": json.dumps({f"10_{subject.trigger}": {"n_repeats": 10, "img_count": images}}),
         "ss_tag_frequency": json.dumps({f"10_{subject.trigger}": {tag: random.randint(1, images) for tag in tags}}),
         "modelspec.title": subject.name,
-        "modelspec.author": "sample library",
+        "modelspec.author": random.choice(AUTHORS),
     }
 
 

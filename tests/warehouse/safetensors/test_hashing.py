@@ -75,7 +75,14 @@ def test_a_file_rewritten_in_place_is_noticed(tmp_path: Path) -> None:
 
 
 def test_unreadable_files_have_their_reasons(tmp_path: Path) -> None:
-    for path, problem in ((tmp_path / "absent", HeaderProblem.vanished), (tmp_path, HeaderProblem.is_directory)):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    cases = {
+        tmp_path / "absent": HeaderProblem.vanished,
+        tmp_path: HeaderProblem.is_directory,
+        pipe: HeaderProblem.io_error,
+    }
+    for path, problem in cases.items():
         with pytest.raises(HashingError) as caught:
             hash_file(path, header_length=None)
         assert caught.value.problem is problem

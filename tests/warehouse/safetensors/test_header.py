@@ -98,7 +98,7 @@ def test_every_problem_has_its_reason(tmp_path: Path, content: bytes, problem: H
     with pytest.raises(HeaderError) as caught:
         read_header(path)
     assert caught.value.problem is problem
-    assert str(caught.value).startswith("weights.safetensors: ")
+    assert str(caught.value).startswith("weights.safetensors ")
     assert len(str(caught.value)) < 600
 
 
