@@ -5,6 +5,7 @@ Belongs here: bounded reads. Does not: what such evidence is worth (`serving.rec
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -68,8 +69,10 @@ def facts_of(connection: Connection, pks: Sequence[int]) -> dict[int, Facts]:
     """The facts of adapters by number; those that were deleted are left out."""
     found: dict[int, Facts] = {}
     for start in range(0, len(pks), 500):
-        rows = connection.execute(select(*_COLUMNS).where(Adapter.pk.in_(pks[start : start + 500])))
-        found.update((facts.pk, facts) for facts in (Facts(*row) for row in rows.tuples()))
+        rows: Sequence[Any] = connection.execute(
+            select(*_COLUMNS).where(Adapter.pk.in_(pks[start : start + 500]))
+        ).all()
+        found.update((row.pk, Facts(*row)) for row in rows)
     return found
 
 

@@ -121,7 +121,8 @@ def _keys(connection: Connection, listing: _Listing) -> Select[int, Any]:
         statement = statement.where(has_tag(Adapter.pk.expression, narrowed.any_tags))
     if narrowed.question is not None:
         matched = fulltext.matches(narrowed.question, sqlite=is_sqlite(connection)).subquery("matched")
-        statement = statement.where(Adapter.pk.in_(select(matched.c.adapter_pk)))
+        pk = _unindexed(Adapter.pk) if is_sqlite(connection) else Adapter.pk.expression
+        statement = statement.where(pk.in_(select(matched.c.adapter_pk)))
     return statement
 
 
