@@ -167,7 +167,7 @@ def training_tags(value: object) -> Counter[str]:
     for dataset in value.values() if isinstance(value, Mapping) else ():
         for tag, count in dataset.items() if isinstance(dataset, Mapping) else ():
             cleaned = text(tag)
-            times = number(count)
+            times = count if type(count) is int else number(count)  # thousands of tags, nearly all plain integers
             if cleaned is not None and times is not None and times > 0:
                 total[cleaned[:MAX_TAG_LENGTH]] += int(times)
     return total
