@@ -55,6 +55,8 @@ TEMPERATURE: Final = 1.0
 _NAME, _TAG, _WORD, _TEXT, _TRAINING = 2.2, 1.2, 0.9, 0.5, 0.6
 _CAP: Final = 2.0
 _TEXT_CHARACTERS: Final = 500
+_NAME_CHARACTERS: Final = 200
+_WORD_CHARACTERS: Final = 2000
 
 _PRIOR: Final[_Scores] = {
     Archetype.CHARACTER: 0.5,
@@ -262,14 +264,15 @@ def classify(evidence: Evidence) -> tuple[str | None, float | None]:
 def score(evidence: Evidence) -> _Scores | None:
     """The weighed evidence for every archetype, the prior included; None where no evidence was found."""
     scores = dict(_PRIOR)
+    name = evidence.name[:_NAME_CHARACTERS]
     found = _add_categories(scores, evidence.tags)
-    found |= _add(scores, (evidence.name,), _NAME)
+    found |= _add(scores, (name,), _NAME)
     found |= _add(scores, (tag for tag in evidence.tags if tag.casefold() not in _CATEGORIES), _TAG)
     found |= _add(scores, evidence.trained_words, _WORD)
     if evidence.description:
         found |= _add(scores, (evidence.description[:_TEXT_CHARACTERS],), _TEXT)
     found |= _add(scores, evidence.training_tags[:10], _TRAINING)
-    found |= _add_forms(scores, evidence)
+    found |= _add_forms(scores, name, evidence.trained_words)
     return scores if found else None
 
 
@@ -308,10 +311,10 @@ def _terms(texts: Iterable[str]) -> set[str]:
     return terms
 
 
-def _add_forms(scores: _Scores, evidence: Evidence) -> bool:
+def _add_forms(scores: _Scores, name: str, trained_words: tuple[str, ...]) -> bool:
     """Evidence from the form of words: `name \\(series\\)`, appearance tags, `Name (Series)`."""
     found = False
-    words = ", ".join(evidence.trained_words).casefold()
+    words = ", ".join(trained_words)[:_WORD_CHARACTERS].casefold()
     appearance = len(set(_APPEARANCE.findall(words)))
     if appearance:
         scores[Archetype.CHARACTER] += min(appearance, 3) * 0.6
@@ -319,9 +322,9 @@ def _add_forms(scores: _Scores, evidence: Evidence) -> bool:
     if _SERIES_WORD.search(words):
         scores[Archetype.CHARACTER] += 1.2
         found = True
-    if _NAME_WITH_SERIES.search(evidence.name):
+    if _NAME_WITH_SERIES.search(name):
         scores[Archetype.CHARACTER] += 0.6
-    named = set(_TOKEN.findall(evidence.name.casefold()))
+    named = set(_TOKEN.findall(name.casefold()))
     spelled = set(_TOKEN.findall(words.replace("_", " ")))
     if len(named & spelled) >= 2:
         scores[Archetype.CHARACTER] += 0.6

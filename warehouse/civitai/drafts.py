@@ -25,7 +25,17 @@ HEADER: Final = "header"
 FILE: Final = "file"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_BASE_MODEL: Final = 64
+_MAX_AUTHOR: Final = 200
+_MAX_TAGS: Final = 500
 _MAX_VISIBILITY: Final = 32
+_DERIVED_FROM: Final = {
+    "canonical_version_name": "version",
+    "description_text": "description",
+    "triggers": "trained_words",
+    "downloads": "stats",
+    "likes": "stats",
+    "rating": "stats",
+}
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 
 Value = TypeVar("Value")
@@ -158,7 +168,7 @@ class _Draft:
         file = self._file()
         version_id = self.version("civitai_version_id", "civitai_id")
         stats = self._stats()
-        extra = self._extra(original_name if name != original_name else None)
+        extra = self._extra(original_name if name != original_name.strip() else None)
         archetype, confidence = classify(
             Evidence(
                 name=name,
@@ -226,7 +236,14 @@ class _Draft:
             provenance=self.provenance,
             content_digest="",
         )
+        self._explain_derived(draft)
         return msgspec.structs.replace(draft, content_digest=_content_digest(draft))
+
+    def _explain_derived(self, draft: AdapterDraft) -> None:
+        """Fields computed from another one come from where that one came from."""
+        for field, origin in _DERIVED_FROM.items():
+            if origin in self.provenance and getattr(draft, field) not in (None, []):
+                self.provenance.setdefault(field, self.provenance[origin])
 
     def _name(self) -> str:
         name: str | None = self.user("name", "title") or self.model("name", "name")
@@ -239,7 +256,9 @@ class _Draft:
 
     def _version_name(self) -> str | None:
         name: str | None = self.version("version", "name")
-        return (names.strip_invisible(name).replace("\n", " ").strip() or None) if name is not None else None
+        if name is None:
+            return None
+        return names.strip_invisible(name).replace("\n", " ").strip()[: names.MAX_VERSION] or None
 
     def _description(self) -> tuple[str | None, str | None]:
         parts = [
@@ -287,14 +306,14 @@ class _Draft:
         author: str | None = self.model("author_username", "author")
         if author is None and self.header is not None:
             author = self.from_header("author_username", self.header.author)
-        return author.strip() if author is not None else None
+        return author.strip()[:_MAX_AUTHOR] if author is not None else None
 
     def _tags(self) -> tuple[str, ...]:
         own: tuple[str, ...] = self.user("tags", "tags") or ()
         stated: tuple[str, ...] = self.model("tags", "tags") or ()
         if not own and not stated and self.header is not None:
             stated = tuple(self.from_header("tags", self.header.modelspec_tags) or ())
-        cleaned = (names.strip_invisible(tag).strip() for tag in (*own, *stated))
+        cleaned = (names.strip_invisible(tag).strip()[: names.MAX_TAG] for tag in (*own, *stated)[:_MAX_TAGS])
         return unique(tag for tag in cleaned if tag)
 
     def _trained_words(self) -> tuple[str, ...]:
@@ -304,7 +323,8 @@ class _Draft:
             stated = names.trigger_groups(text) if text is not None else None
         if stated is None and self.header is not None:
             stated = phrases(self.from_header("trained_words", self.header.trigger_phrase))
-        cleaned = (names.strip_invisible(word).strip() for word in stated or ())
+        groups = (stated or ())[: names.MAX_GROUPS]
+        cleaned = (names.strip_invisible(word[: names.MAX_GROUP]).strip() for word in groups)
         return unique(word for word in cleaned if word)
 
     def _activation_text(self, trained_words: tuple[str, ...]) -> str | None:
@@ -431,7 +451,8 @@ class _Draft:
 
     def _stats(self) -> JsonObject:
         """The model's numbers, overlaid by those of the version itself."""
-        return {**(self.model("stats", "stats") or {}), **(self.version("stats", "stats") or {})}
+        own: JsonObject = self.version("stats", "stats") or {}
+        return {**(self.model("stats", "stats") or {}), **own}
 
     def _licence(self) -> JsonObject | None:
         result: JsonObject = {
@@ -468,7 +489,8 @@ class _Draft:
         if self.header is not None:
             extra.update(training_facts(self.header))
         if original_name is not None:
-            extra["original_name"] = original_name
+            # A file name of broken bytes holds what no database stores; it is spelled out.
+            extra["original_name"] = original_name.encode("utf-8", "backslashreplace").decode()
         return extra
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from warehouse.civitai.fields import unique
 
-_FORBIDDEN_IN_NAME: Final = re.compile(r"[:<>\x00-\x1f\x7f-\x9f]")
+_FORBIDDEN_IN_NAME: Final = re.compile("[:<>\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _INVISIBLE: Final = re.compile(
     "[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 )
@@ -21,11 +21,21 @@ _LORA_TAG: Final = re.compile(r"<[^<>:]{1,20}:[^<>]{0,300}>")
 _TRIGGER_SEPARATORS: Final = re.compile(r"[,，、;；\n\r]|\|\|")
 _GROUP_SEPARATOR: Final = re.compile(r"\s*\|\|\s*")
 MAX_FILE_NAME_BYTES: Final = 255
+MAX_NAME: Final = 400
+"""Characters of a name; with `MAX_VERSION` it keeps what is indexed within a database's page (2,704 bytes)."""
+MAX_VERSION: Final = 200
+MAX_TAG: Final = 200
+MAX_GROUPS: Final = 200
+MAX_GROUP: Final = 4000
+"""Characters of one trigger group; real ones stay below 2,000."""
 
 
 def clean_name(text: str) -> str:
-    """A name that may stand inside `<lora:name:weight>`: colons, angle brackets and control characters become `-`."""
-    return _FORBIDDEN_IN_NAME.sub("-", strip_invisible(text).strip())
+    """A name that may stand inside `<lora:name:weight>`: colons, angle brackets and control characters become `-`.
+
+    At most `MAX_NAME` characters.
+    """
+    return _FORBIDDEN_IN_NAME.sub("-", strip_invisible(text[: 2 * MAX_NAME]).strip())[:MAX_NAME].rstrip()
 
 
 def strip_invisible(text: str) -> str:
@@ -40,7 +50,7 @@ def canonical_version(name: str | None) -> str | None:
     """A version's name compared and shown: NFKC, single spaces, a leading `v` kept; None if nothing is left."""
     if name is None:
         return None
-    text = _SPACES.sub(" ", strip_invisible(unicodedata.normalize("NFKC", name))).strip()
+    text = _SPACES.sub(" ", strip_invisible(unicodedata.normalize("NFKC", name))).strip()[:MAX_VERSION]
     return text or None
 
 
@@ -72,7 +82,7 @@ def trigger_groups(text: str) -> tuple[str, ...]:
 def triggers(groups: tuple[str, ...]) -> tuple[str, ...]:
     """The single trigger words of all groups: split at commas outside brackets, cleaned, without repetitions."""
     words: list[str] = []
-    for group in groups:
+    for group in groups[:MAX_GROUPS]:
         text = _LORA_TAG.sub(",", group) if "<" in group else group
         pieces = _split_outside_brackets(text) if "(" in text else _TRIGGER_SEPARATORS.split(text)
         words.extend(pieces)

@@ -285,6 +285,34 @@ def test_user_metadata_beside_a_checkpoint_is_no_adapter() -> None:
     assert (result.drafts, result.findings) == ([], [])
 
 
+def test_what_is_indexed_is_bounded() -> None:
+    document = model(
+        version(name="v" * 9000, trainedWords=["w" * 9_999] * 299),
+        name="夜" * 9000,
+        tags=["t" * 9000, *map(str, range(900))],
+        creator={"username": "u" * 9000},
+    )
+    (result,) = merged(source(document)).drafts
+    assert len((result.name + (result.version or "")).encode()) < 2704
+    assert len(result.author_username or "") == 200
+    assert len(result.tags) == 500
+    assert max(map(len, result.tags)) == 200
+    assert len(result.trained_words[0]) == 4000
+    assert result.extra["original_name"] == "夜" * 9000
+
+
+def test_a_file_name_of_broken_bytes_can_be_stored() -> None:
+    (result,) = merged(beside=weight("/lib/x.safetensors"), stem="bro\udcffken").drafts
+    assert (result.name, result.extra["original_name"]) == ("bro-ken", "bro\\udcffken")
+
+
+def test_derived_fields_name_the_source_of_what_they_derive_from() -> None:
+    (result,) = merged(source(model(), DUMP)).drafts
+    for field in ("canonical_version_name", "description_text", "triggers", "activation_text", "downloads", "likes"):
+        assert result.provenance[field] == DUMP
+    assert "rating" not in result.provenance
+
+
 def test_nothing_gives_nothing() -> None:
     assert merged().drafts == []
 
