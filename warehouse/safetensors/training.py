@@ -22,6 +22,7 @@ MAX_TRAINING_TAGS = 200
 """Most frequent training tags that are kept."""
 
 MAX_TAG_LENGTH = 200
+_LARGEST_COUNT = 2**31
 _CAPTION_LENGTH = 16
 """Mean length from which training tags are sentences, not tags (AUTOMATIC1111's rule)."""
 
@@ -168,7 +169,7 @@ def training_tags(value: object) -> Counter[str]:
         for tag, count in dataset.items() if isinstance(dataset, Mapping) else ():
             cleaned = text(tag)
             times = count if type(count) is int else number(count)  # thousands of tags, nearly all plain integers
-            if cleaned is not None and times is not None and times > 0:
+            if cleaned is not None and times is not None and 0 < times <= _LARGEST_COUNT:
                 total[cleaned[:MAX_TAG_LENGTH]] += int(times)
     return total
 

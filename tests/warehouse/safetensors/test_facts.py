@@ -276,7 +276,11 @@ def test_alpha_falls_back_to_metadata_then_to_the_rank() -> None:
 
 
 def test_tags_are_summed_over_all_datasets() -> None:
-    frequency = {"10_hero": {"hero": 20, " 1girl ": 3, "": 9}, "5_extra": {"hero": 2, "cape": 4, "bad": "x"}, "odd": 7}
+    frequency = {
+        "10_hero": {"hero": 20, " 1girl ": 3, "": 9},
+        "5_extra": {"hero": 2, "cape": 4, "bad": "x", "absurd": 10**40},
+        "odd": 7,
+    }
     found = describe_metadata({"ss_tag_frequency": json.dumps(frequency)})
     assert found.training_tags == {"hero": 22, "cape": 4, "1girl": 3}
     assert not found.is_captions
