@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Row, create_engine, event
 from sqlalchemy.engine import URL, make_url
 
 from warehouse.settings import Settings
 
 BUSY_TIMEOUT_MS = 60_000
 """How long a SQLite writer waits for another; a sync commits per chunk, far sooner than this."""
+
+AnyRow = Row[*tuple[Any, ...]]
+"""A row of any columns, read by their names."""
 
 _WRITE = "warehouse_write"
 
@@ -51,9 +54,43 @@ class Database:
         with self.engine.connect().execution_options(**{_WRITE: True}) as connection, connection.begin():
             yield connection
 
+    @contextmanager
+    def session(self) -> Iterator["Session"]:
+        """One connection for several transactions, for work that keeps temporary tables between them."""
+        with self.engine.connect() as connection:
+            try:
+                yield Session(connection)
+            finally:
+                # Temporary tables live as long as the connection, so it does not go back to the pool.
+                connection.rollback()
+                connection.invalidate()
+
     def dispose(self) -> None:
         """Close the pooled connections."""
         self.engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A connection that several transactions follow each other on."""
+
+    connection: Connection
+
+    @contextmanager
+    def temporary(self) -> Iterator[Connection]:
+        """A transaction that writes temporary tables alone; it takes no lock on the database."""
+        with self.connection.begin():
+            yield self.connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block and rolls back on any exception."""
+        self.connection.execution_options(**{_WRITE: True})
+        try:
+            with self.connection.begin():
+                yield self.connection
+        finally:
+            self.connection.execution_options(**{_WRITE: False})
 
 
 def _configure_sqlite(engine: Engine) -> None:
@@ -68,7 +105,8 @@ def _configure_sqlite(engine: Engine) -> None:
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "foreign_keys=ON",
             "cache_size=-65536",
-            "temp_store=MEMORY",
+            # Temporary tables hold a whole library while it is compared: on disk, not in memory.
+            "temp_store=FILE",
             "mmap_size=268435456",
         ):
             cursor.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,356 @@
+"""Stage 3, `catalog/adapters`: bundles that changed since their adapters were derived are derived again.
+
+Belongs here: the work list, what a bundle's task holds, and committing in chunks. Does not: deriving (`deriving`),
+writing (`writer`).
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from warehouse import facets
+from warehouse.engine import AnyRow, Database
+from warehouse.ingest import deriving
+from warehouse.ingest.calls import Call
+from warehouse.ingest.deriving import BUILD_PRODUCER, INSPECT_PRODUCER, BundleTask, Derived, DocumentTask, WeightTask
+from warehouse.ingest.pool import Pool
+from warehouse.ingest.progress import Progress, Silence
+from warehouse.ingest.report import StageReport
+from warehouse.ingest.writer import Bundled, Written, write
+from warehouse.locks import exclusive
+from warehouse.models import Adapter, Bundle, Document, DocumentContent, File, Finding, HashClaim, Inspection
+from warehouse.settings import Settings
+
+_LOAD_BUNDLES: Final = 512
+_BATCH_BUNDLES: Final = 32
+_BATCH_BYTES: Final = 4 * 2**20
+"""Bytes of documents, as they lie on disk, of one batch."""
+_COMMIT_ADAPTERS: Final = 1_000
+_COMMIT_BUNDLES: Final = 512
+_MAX_PASSES: Final = 8
+"""Building a bundle may make another one due (a file that finds its document), which never goes on for long."""
+_ADAPTED: Final = ("accepted", "left_out", "not_found")
+
+
+def build_adapters(database: Database, settings: Settings, *, progress: Progress | None = None) -> StageReport:
+    """Derive the adapters of every bundle that is due.
+
+    Raises:
+        LockHeld: another sync is at work.
+    """
+    started = time.perf_counter()
+    with exclusive(database, "ingest"):
+        _expire(database)
+        counts = build_due(database, settings, progress or Silence())
+        with database.read() as connection:
+            rows = facets.count_of(connection)
+            states = dict(
+                connection.execute(select(Adapter.file_state, func.count()).group_by(Adapter.file_state)).tuples().all()
+            )
+            errors = connection.execute(
+                select(func.count()).where(Finding.code == "internal_error", Finding.severity == "error")
+            ).scalar_one()
+    return StageReport(
+        rows=rows,
+        changed=counts["changed"],
+        skipped=rows - counts["inserted"] - counts["updated"] - counts["missing"],
+        rejected=errors,
+        seconds=time.perf_counter() - started,
+        details={
+            "bundles": counts["bundles"],
+            **{name: counts[name] for name in ("inserted", "updated", "missing", "deleted")},
+            "states": states,
+        },
+    )
+
+
+def _expire(database: Database) -> None:
+    """Let bundles that an earlier version derived adapters from be derived again."""
+    due = (Bundle.built_revision == Bundle.revision, or_(Bundle.producer.is_(None), Bundle.producer != BUILD_PRODUCER))
+    with database.read() as connection:
+        if connection.execute(select(Bundle.pk).where(*due, Bundle.revision > 0).limit(1)).first() is None:
+            return
+    with database.write() as connection:
+        connection.execute(update(Bundle).where(*due, Bundle.revision > 0).values(revision=Bundle.revision + 1))
+
+
+def build_due(database: Database, settings: Settings, progress: Progress) -> Counter[str]:
+    """Derive until nothing is due. The caller holds the lock."""
+    counts: Counter[str] = Counter()
+    for _ in range(_MAX_PASSES):
+        with database.read() as connection:
+            total = connection.execute(select(func.count()).where(Bundle.built_revision < Bundle.revision)).scalar_one()
+        if total == 0:
+            break
+        progress.start(total, "bundles")
+        counts += _Pass(database, settings, progress, total).run()
+    return counts
+
+
+class _Pass:
+    """One walk over the bundles that are due."""
+
+    def __init__(self, database: Database, settings: Settings, progress: Progress, total: int) -> None:
+        self._database = database
+        self._progress = progress
+        self._pool: Pool[BundleTask, Derived] = Pool(Call.DERIVE, settings, expected=total, failed=deriving.failed)
+        self._counts: Counter[str] = Counter()
+        self._bundled: dict[int, Bundled] = {}
+        self._hollow: list[int] = []
+
+    def run(self) -> Counter[str]:
+        waiting: list[Derived] = []
+        size = 0
+        for derived in self._pool.map(self._batches()):
+            waiting.extend(derived)
+            size += sum(len(item.adapters) for item in derived)
+            if size >= _COMMIT_ADAPTERS or len(waiting) >= _COMMIT_BUNDLES:
+                self._commit(waiting)
+                waiting, size = [], 0
+        self._commit(waiting)
+        return self._counts
+
+    def _batches(self) -> Iterator[list[BundleTask]]:
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                bundles = _due(connection, after)
+                if not bundles:
+                    return
+                pks = [row.pk for row in bundles]
+                sizes = _document_sizes(connection, pks)
+            after = pks[-1]
+            for group in _grouped(bundles, sizes):
+                with self._database.read() as connection:
+                    tasks = self._tasks(connection, group)
+                if tasks:
+                    yield tasks
+
+    def _tasks(self, connection: Connection, bundles: Sequence[AnyRow]) -> list[BundleTask]:
+        pks = [row.pk for row in bundles]
+        weights = _weights(connection, pks)
+        documents = _documents(connection, pks)
+        foreign = _foreign_documents(connection, weights, documents)
+        tasks = []
+        for row in bundles:
+            own = documents.get(row.pk, [])
+            present = any(weight.is_there for weight in weights.get(row.pk, ()))
+            self._bundled[row.pk] = Bundled(row.preview_path, bool(weights.get(row.pk)))
+            if not present and not own:
+                self._hollow.append(row.pk)
+                continue
+            tasks.append(
+                BundleTask(
+                    pk=row.pk,
+                    revision=row.revision,
+                    directory=row.directory,
+                    stem=row.stem,
+                    weights=weights.get(row.pk, []),
+                    documents=[*own, *foreign.get(row.pk, ())],
+                )
+            )
+        return tasks
+
+    def _commit(self, derived: Sequence[Derived]) -> None:
+        hollow, self._hollow = self._hollow, []
+        if not derived and not hollow:
+            return
+        try:
+            written = self._write(derived, hollow)
+        except OperationalError:
+            # The database is out of space or gone: nothing that going through the bundles one by one could mend.
+            raise
+        except (DBAPIError, OverflowError, ValueError):
+            written = self._write_one_by_one(derived, hollow)
+        self._counts += Counter(
+            changed=written.changed,
+            inserted=written.inserted,
+            updated=written.updated,
+            missing=written.missing,
+            deleted=written.deleted,
+            bundles=len(derived) + len(hollow),
+        )
+        for pk in (*(item.pk for item in derived), *hollow):
+            self._bundled.pop(pk, None)
+        self._progress.advance(len(derived) + len(hollow))
+
+    def _write(self, derived: Sequence[Derived], hollow: Sequence[int]) -> Written:
+        with self._database.write() as connection:
+            written = write(connection, derived, self._bundled, hollow)
+            _wake_files(connection, derived)
+        return written
+
+    def _write_one_by_one(self, derived: Sequence[Derived], hollow: Sequence[int]) -> Written:
+        """Keep one bundle that the database refuses from stopping the others of its chunk."""
+        total = self._write([], hollow) if hollow else Written()
+        for item in derived:
+            try:
+                written = self._write([item], [])
+            except OperationalError:
+                raise
+            except (DBAPIError, OverflowError, ValueError) as error:
+                fault = f"the database refused its values ({type(error).__name__}: {str(error).splitlines()[0]})"
+                written = self._write([_refused(item, fault)], [])
+            for name in ("inserted", "updated", "skipped", "missing", "deleted", "findings"):
+                setattr(total, name, getattr(total, name) + getattr(written, name))
+        return total
+
+
+def _refused(item: Derived, fault: str) -> Derived:
+    path = item.adapters[0].columns["file_path"] if item.adapters else "?"
+    directory, _, stem = path.rpartition("/")
+    task = BundleTask(pk=item.pk, revision=item.revision, directory=directory, stem=stem, weights=[], documents=[])
+    return deriving.failed(task, fault)
+
+
+def _due(connection: Connection, after: int) -> Sequence[AnyRow]:
+    return connection.execute(
+        select(Bundle.pk, Bundle.revision, Bundle.directory, Bundle.stem, Bundle.preview_path)
+        .where(Bundle.built_revision < Bundle.revision, Bundle.pk > after)
+        .order_by(Bundle.pk)
+        .limit(_LOAD_BUNDLES)
+    ).all()
+
+
+def _document_sizes(connection: Connection, pks: Sequence[int]) -> dict[int, int]:
+    statement = (
+        select(Document.bundle_pk, func.sum(Document.size))
+        .where(Document.bundle_pk.in_(pks))
+        .group_by(Document.bundle_pk)
+    )
+    return dict(connection.execute(statement).tuples().all())
+
+
+def _grouped(bundles: Sequence[AnyRow], sizes: dict[int, int]) -> Iterator[list[AnyRow]]:
+    """Groups that are bounded by the bytes of their documents and by their number."""
+    group: list[AnyRow] = []
+    size = 0
+    for row in bundles:
+        own = int(sizes.get(row.pk, 0))
+        if group and (len(group) >= _BATCH_BUNDLES or size + own > _BATCH_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += own
+    if group:
+        yield group
+
+
+def _weights(connection: Connection, pks: Sequence[int]) -> dict[int, list[WeightTask]]:
+    statement = (
+        select(
+            File.bundle_pk,
+            File.pk,
+            File.path,
+            File.size,
+            File.mtime_ns,
+            File.state,
+            File.sha256,
+            File.payload_sha256,
+            File.blake3,
+            File.crc32,
+            Inspection.size.label("inspected_size"),
+            Inspection.mtime_ns.label("inspected_mtime_ns"),
+            Inspection.producer.label("inspected_by"),
+            Inspection.valid,
+            Inspection.problem,
+            Inspection.facts,
+        )
+        .outerjoin(Inspection, Inspection.file_pk == File.pk)
+        .where(File.bundle_pk.in_(pks))
+        .order_by(File.path)
+    )
+    weights: dict[int, list[WeightTask]] = defaultdict(list)
+    for row in connection.execute(statement):
+        watermark = (row.inspected_size, row.inspected_mtime_ns, row.inspected_by)
+        weights[row.bundle_pk].append(
+            WeightTask(
+                pk=row.pk,
+                path=row.path,
+                size=row.size,
+                mtime_ns=row.mtime_ns,
+                is_there=row.state != "missing",
+                sha256=row.sha256,
+                payload_sha256=row.payload_sha256,
+                blake3=row.blake3,
+                crc32=row.crc32,
+                inspected=watermark == (row.size, row.mtime_ns, INSPECT_PRODUCER),
+                valid=row.valid,
+                problem=row.problem,
+                facts=row.facts,
+            )
+        )
+    return weights
+
+
+def _documents(connection: Connection, pks: Sequence[int], *, own: bool = True) -> dict[int, list[DocumentTask]]:
+    """The documents of bundles that are there and could be read, now or before they became unreadable."""
+    statement = (
+        select(Document.bundle_pk, Document.path, Document.size, Document.mtime_ns, DocumentContent.raw)
+        .join(DocumentContent, DocumentContent.document_pk == Document.pk)
+        .where(
+            Document.bundle_pk.in_(pks),
+            Document.state != "missing",
+            or_(Document.verdict.in_(_ADAPTED), Document.state == "unreadable"),
+        )
+        .order_by(Document.path)
+    )
+    documents: dict[int, list[DocumentTask]] = defaultdict(list)
+    for row in connection.execute(statement):
+        documents[row.bundle_pk].append(DocumentTask(row.path, row.size, row.mtime_ns, row.raw, own))
+    return documents
+
+
+def _foreign_documents(
+    connection: Connection, weights: dict[int, list[WeightTask]], documents: dict[int, list[DocumentTask]]
+) -> dict[int, list[DocumentTask]]:
+    """For weight files without a document: the documents, wherever they lie, that state the file's hash."""
+    wanted: dict[str, int] = {}
+    for pk, files in weights.items():
+        if pk not in documents:
+            for file in files:
+                wanted |= dict.fromkeys(_hashes(file), pk)
+    if not wanted:
+        return {}
+    claims = connection.execute(
+        select(HashClaim.value, HashClaim.bundle_pk).where(HashClaim.value.in_(list(wanted)))
+    ).all()
+    if not claims:
+        return {}
+    theirs = _documents(connection, sorted({claim.bundle_pk for claim in claims}), own=False)
+    foreign: dict[int, list[DocumentTask]] = defaultdict(list)
+    for bundle_pk, claimant in sorted({(wanted[claim.value], claim.bundle_pk) for claim in claims}):
+        foreign[bundle_pk].extend(theirs.get(claimant, ()))
+    return foreign
+
+
+def _hashes(file: WeightTask) -> Iterable[str]:
+    """Every spelling under which a document may state this file."""
+    if file.sha256:
+        yield from (file.sha256, file.sha256[:10])
+    if file.payload_sha256:
+        yield from (file.payload_sha256, file.payload_sha256[:12])
+    if file.blake3:
+        yield file.blake3
+
+
+def _wake_files(connection: Connection, derived: Sequence[Derived]) -> None:
+    """Make hashed files without a document due when one that states their hash was built."""
+    hashes = [value for item in derived for value, kind in item.claims if kind == "sha256"]
+    if not hashes:
+        return
+    files = set(
+        connection.execute(select(File.bundle_pk).where(File.sha256.in_(hashes), File.state != "missing")).scalars()
+    ) - {item.pk for item in derived}
+    if not files:
+        return
+    documented = select(Document.bundle_pk).where(Document.verdict == "accepted", Document.state != "missing")
+    connection.execute(
+        update(Bundle)
+        .where(Bundle.pk.in_(files), Bundle.pk.not_in(documented.where(Document.bundle_pk.in_(files))))
+        .values(revision=Bundle.revision + 1)
+    )

@@ -1,0 +1,387 @@
+"""The adapters of one bundle, from its bytes to finished rows. Runs in worker processes, so no database here.
+
+Belongs here: reading the header where it is not known yet, and turning drafts into the values of columns (JSON as
+text, tags folded, words cut for the index), so that whoever writes them only writes. Does not: identity across
+bundles, names that clash, user state (`writer`).
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from warehouse.civitai import AdapterDraft, BundleFacts, Finding, Source, Verdict, WeightFacts, merge, read_document
+from warehouse.civitai.resolution import is_weight_claim
+from warehouse.fulltext import fold, search_row
+from warehouse.safetensors import HeaderFacts, HeaderProblem, Inspection, InspectionState, inspect_file
+
+BUILD_PRODUCER: Final = "adapters/1"
+"""Version of everything that derives adapters: raised when the same bytes shall give other rows."""
+INSPECT_PRODUCER: Final = "inspections/1"
+"""Version of what is read from headers: raised when the same file shall be described otherwise."""
+FILE_KEY: Final = "file:"
+"""Start of the source key of an adapter that has a weight file of the library."""
+_MAX_CLAIMS: Final = 10_000
+_CLAIM_KINDS: Final = ("sha256", "blake3", "autov3", "autov2")
+"""The strongest first. CRC-32 and AutoV1 are too short to tell a million files apart."""
+_JSON: Final = msgspec.json.Encoder()
+
+
+class DocumentTask(Struct, array_like=True, frozen=True):
+    """A document with its raw bytes (zlib); `own` is false for one of another bundle that states this file's hash."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    raw: bytes
+    own: bool
+
+
+class WeightTask(Struct, array_like=True, frozen=True, kw_only=True):
+    """A weight file as known. `facts` (JSON of `HeaderFacts`) and `problem` hold while `inspected`."""
+
+    pk: int
+    path: str
+    size: int
+    mtime_ns: int
+    is_there: bool
+    sha256: str | None
+    payload_sha256: str | None
+    blake3: str | None
+    crc32: str | None
+    inspected: bool
+    valid: bool | None
+    problem: str | None
+    facts: str | None
+
+
+class BundleTask(Struct, array_like=True, frozen=True, kw_only=True):
+    """A bundle to derive adapters from, at the revision that its elements were read at."""
+
+    pk: int
+    revision: int
+    directory: str
+    stem: str
+    weights: list[WeightTask]
+    documents: list[DocumentTask]
+
+
+class InspectionRow(Struct, array_like=True, frozen=True, kw_only=True):
+    """What the header of a weight file tells, as columns of `inspections`."""
+
+    file_pk: int
+    size: int
+    mtime_ns: int
+    valid: bool | None
+    problem: str | None
+    message: str | None
+    network_type: str | None = None
+    rank: int | None = None
+    alpha: float | None = None
+    base_model: str | None = None
+    base_model_confidence: float | None = None
+    base_model_evidence: str | None = None
+    tensor_count: int | None = None
+    parameter_count: int | None = None
+    facts: str | None = None
+
+
+class DerivedFinding(Struct, array_like=True, frozen=True):
+    """A finding; `data` is JSON."""
+
+    code: str
+    severity: str
+    path: str | None
+    message: str
+    data: str | None
+
+
+class DerivedAdapter(Struct, array_like=True, frozen=True, kw_only=True):
+    """One adapter as values of columns.
+
+    `columns` are those of `adapters` that documents and files decide (JSON columns as text); `weight` and `favorite`
+    are what a sidecar suggests for user state. `digest` covers everything else in here.
+    """
+
+    source_key: str
+    file_pk: int | None
+    columns: dict[str, Any]
+    weight: float | None
+    favorite: bool | None
+    provenance: str
+    description_text: str | None
+    notes: str | None
+    examples: str
+    tags: list[str]
+    search: dict[str, str]
+    digest: str
+
+
+class Derived(Struct, array_like=True, frozen=True, kw_only=True):
+    """What one bundle gives. `claims` are (hash, kind)."""
+
+    pk: int
+    revision: int
+    adapters: list[DerivedAdapter]
+    findings: list[DerivedFinding]
+    claims: list[tuple[str, str]]
+    inspections: list[InspectionRow]
+
+
+def derive(task: BundleTask, max_bytes: int) -> Derived:
+    """Derive the adapters of a bundle."""
+    sources = [_source(document, max_bytes) for document in task.documents]
+    is_foreign = any(not document.own for document in task.documents)
+    inspections: list[InspectionRow] = []
+    adapters: dict[str, DerivedAdapter] = {}
+    findings: dict[tuple[str, str | None, str], DerivedFinding] = {}
+    weights: list[WeightTask | None] = [*task.weights] or [None]
+    for weight in weights:
+        facts, is_there = None, False
+        if weight is not None:
+            facts, is_there, inspection = _inspect(weight)
+            if inspection is not None:
+                inspections.append(inspection)
+        merged = merge(BundleFacts(directory=task.directory, stem=task.stem, weight=facts, sources=sources))
+        for draft in merged.drafts:
+            is_file = draft.source_key.startswith(FILE_KEY)
+            if is_file or not is_foreign:
+                state = "missing" if is_file and not is_there else str(draft.file_state)
+                pk = weight.pk if weight is not None and is_file else None
+                adapters.setdefault(draft.source_key, _adapter(draft, pk, state))
+        for finding in merged.findings:
+            findings.setdefault((finding.code, finding.path, finding.message), _finding(finding))
+    return Derived(
+        pk=task.pk,
+        revision=task.revision,
+        adapters=_one_per_version(adapters.values()),
+        findings=list(findings.values()),
+        claims=[] if is_foreign else _claims(sources),
+        inspections=inspections,
+    )
+
+
+def _source(document: DocumentTask, max_bytes: int) -> Source:
+    raw = zlib.decompress(document.raw)
+    name = document.path.rpartition("/")[2]
+    # The limit may have been lowered since the bytes were taken; they count all the same.
+    reading = read_document(raw, file_name=name, max_bytes=max(max_bytes, len(raw)))
+    return Source(path=document.path, mtime_ns=document.mtime_ns, size=document.size, reading=reading)
+
+
+def _inspect(weight: WeightTask) -> tuple[WeightFacts, bool, InspectionRow | None]:
+    """The facts of a weight file, whether it is there, and its inspection if it was read just now."""
+    if weight.inspected or not weight.is_there:
+        header = _known_facts(weight.facts) if weight.facts else None
+        problem = weight.problem if weight.valid is False else None
+        return _weight_facts(weight, header, problem), weight.is_there, None
+    inspection = inspect_file(Path(weight.path), hashes=False)
+    if inspection.problem is HeaderProblem.vanished:
+        return _weight_facts(weight, None, None), False, None
+    problem = inspection.problem if inspection.state is InspectionState.invalid else None
+    return (
+        _weight_facts(weight, inspection.facts, problem),
+        True,
+        inspection_row(weight.pk, weight.size, weight.mtime_ns, inspection),
+    )
+
+
+def _known_facts(encoded: str) -> HeaderFacts:
+    facts = msgspec.json.decode(encoded)
+    # JSON has no numbers as keys.
+    facts["per_module_rank"] = {int(rank): modules for rank, modules in facts["per_module_rank"].items()}
+    return HeaderFacts(**facts)
+
+
+def _weight_facts(weight: WeightTask, header: HeaderFacts | None, problem: str | None) -> WeightFacts:
+    return WeightFacts(
+        path=weight.path,
+        size=weight.size,
+        header=header,
+        sha256=weight.sha256,
+        payload_sha256=weight.payload_sha256,
+        blake3=weight.blake3,
+        autov2=weight.sha256[:10] if weight.sha256 else None,
+        autov3=weight.payload_sha256[:12] if weight.payload_sha256 else None,
+        crc32=weight.crc32,
+        problem=problem,
+    )
+
+
+def inspection_row(file_pk: int, size: int, mtime_ns: int, inspection: Inspection) -> InspectionRow:
+    """The columns of an inspection of a file of that size and time.
+
+    A format that is never opened is neither valid nor invalid.
+    """
+    facts = inspection.facts
+    row = InspectionRow(
+        file_pk=file_pk,
+        size=size,
+        mtime_ns=mtime_ns,
+        valid=None if inspection.state is InspectionState.not_inspected else inspection.valid,
+        problem=inspection.problem,
+        message=_text(inspection.message),
+    )
+    if facts is None:
+        return row
+    return msgspec.structs.replace(
+        row,
+        network_type=_text(facts.network_type),
+        rank=facts.rank,
+        alpha=facts.alpha,
+        base_model=_text(facts.base_model),
+        base_model_confidence=facts.base_model_confidence,
+        base_model_evidence=_text(facts.base_model_evidence),
+        tensor_count=facts.tensor_count,
+        parameter_count=facts.parameter_count,
+        facts=_json(facts),
+    )
+
+
+def _one_per_version(adapters: Iterable[DerivedAdapter]) -> list[DerivedAdapter]:
+    """Without the remote adapters of versions whose file is beside them under another suffix."""
+    every = list(adapters)
+    here = {adapter.columns["civitai_version_id"] for adapter in every if adapter.source_key.startswith(FILE_KEY)} - {
+        None
+    }
+    return [
+        adapter
+        for adapter in every
+        if adapter.source_key.startswith(FILE_KEY) or adapter.columns["civitai_version_id"] not in here
+    ]
+
+
+def _adapter(draft: AdapterDraft, file_pk: int | None, file_state: str) -> DerivedAdapter:
+    extra = draft.extra if draft.nsfw is None else {**draft.extra, "nsfw": draft.nsfw}
+    columns: dict[str, Any] = {
+        "name": _text(draft.name),
+        "version": _text(draft.version),
+        "canonical_version_name": _text(draft.canonical_version_name),
+        "description": _text(draft.description),
+        "author_username": _text(draft.author_username),
+        "visibility": draft.visibility,
+        "published_at": draft.published_at,
+        "tags": _json(draft.tags),
+        "trained_words": _json(draft.trained_words),
+        "triggers": _json(draft.triggers),
+        "activation_text": _text(draft.activation_text),
+        "negative_text": _text(draft.negative_text),
+        "archetype": draft.archetype,
+        "archetype_confidence": draft.archetype_confidence,
+        "base_model": _text(draft.base_model),
+        "sd_version": _text(draft.sd_version),
+        "nsfw_level": draft.nsfw_level,
+        "supports_generation": draft.supports_generation,
+        "civitai_model_id": draft.civitai_model_id,
+        "civitai_version_id": draft.civitai_version_id,
+        "downloads": draft.downloads,
+        "likes": draft.likes,
+        "rating": draft.rating,
+        "stats": _json(draft.stats),
+        "licence": None if draft.licence is None else _json(draft.licence),
+        "extra": _json(extra),
+        "file_path": draft.file_path,
+        "file_state": file_state,
+        "primary_file_name": _text(draft.primary_file_name),
+        "primary_file_size_kb": draft.primary_file_size_kb,
+        "primary_file_sha256": draft.primary_file_sha256,
+        "primary_file_download_url": _text(draft.primary_file_download_url),
+        "primary_file_local_path": draft.primary_file_local_path,
+        "json_file_path": draft.json_file_path,
+        "json_file_mtime": draft.json_file_mtime,
+        "json_file_size": draft.json_file_size,
+        "content_digest": draft.content_digest,
+    }
+    text, notes = _text(draft.description_text), _text(draft.notes)
+    adapter = DerivedAdapter(
+        source_key=draft.source_key,
+        file_pk=file_pk,
+        columns=columns,
+        weight=draft.weight,
+        favorite=draft.favorite,
+        provenance=_json(draft.provenance),
+        description_text=text,
+        notes=notes,
+        examples=_json(draft.examples),
+        tags=fold_tags(draft.tags),
+        search=search_row(
+            name=_clean(draft.name),
+            version=_text(draft.version),
+            author=_text(draft.author_username),
+            tags=map(_clean, draft.tags),
+            words=map(_clean, draft.trained_words),
+            description=text,
+            notes=notes,
+        ),
+        digest="",
+    )
+    digest = hashlib.blake2b(msgspec.msgpack.encode(adapter), digest_size=16).hexdigest()
+    return msgspec.structs.replace(adapter, digest=digest)
+
+
+def fold_tags(tags: Iterable[str]) -> list[str]:
+    """Tags as they are compared, each once, none of them empty."""
+    return list(dict.fromkeys(folded for tag in tags if (folded := fold(_clean(tag)).strip())))
+
+
+def _claims(sources: Iterable[Source]) -> list[tuple[str, str]]:
+    claims: dict[str, str] = {}
+    for source in sources:
+        if source.reading.verdict is not Verdict.ACCEPTED:
+            continue
+        for record in source.reading.records:
+            for file in record.version.files if record.version is not None else ():
+                kind = next((kind for kind in _CLAIM_KINDS if kind in file.hashes), None)
+                if kind is not None and is_weight_claim(file):
+                    claims.setdefault(file.hashes[kind].lower(), kind)
+    return list(claims.items())[:_MAX_CLAIMS]
+
+
+def _finding(finding: Finding) -> DerivedFinding:
+    return DerivedFinding(
+        str(finding.code),
+        str(finding.severity),
+        finding.path,
+        _clean(finding.message),
+        _json(finding.data) if finding.data else None,
+    )
+
+
+def failed(task: BundleTask, what: str) -> Derived:
+    """The result of a bundle that met a fault of ours: a finding, and adapters left as they were."""
+    path = f"{task.directory}/{task.stem}"
+    message = (
+        f"{path}: {what}. Its adapters stay as they were; please report it with the documents. Everything else goes on."
+    )
+    finding = DerivedFinding("internal_error", "error", path, _clean(message), None)
+    return Derived(pk=task.pk, revision=task.revision, adapters=[], findings=[finding], claims=[], inspections=[])
+
+
+def _clean(text: str) -> str:
+    # PostgreSQL's text cannot hold NUL.
+    return text.replace("\x00", "") if "\x00" in text else text
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else _clean(text)
+
+
+def _json(value: Any) -> str:
+    encoded = _JSON.encode(value).decode()
+    if "\\u0000" not in encoded:
+        return encoded
+    return _JSON.encode(_without_nul(msgspec.json.decode(encoded))).decode()
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _without_nul(item) for key, item in value.items()}
+    return value

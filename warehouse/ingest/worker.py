@@ -1,0 +1,37 @@
+"""The worker process: batches of tasks in on standard input, their results out on standard output.
+
+Belongs here: the loop. Does not: the frames (`calls`), nor the computations. It ends when standard input does.
+"""
+
+import os
+import sys
+from typing import Any
+
+import msgspec
+
+from warehouse.ingest.calls import CALLS, Call, read_frame, write_frame
+
+
+def _answer(frame: bytes) -> bytes:
+    function, task_type, _ = CALLS[Call(frame[0])]
+    max_bytes, tasks = msgspec.msgpack.decode(memoryview(frame)[1:], type=tuple[int, list[task_type]])  # type: ignore[valid-type]
+    answers: list[Any] = []
+    for task in tasks:
+        try:
+            answers.append(function(task, max_bytes))
+        except Exception as error:
+            answers.append(f"{type(error).__name__}: {error}")
+    return msgspec.msgpack.encode(answers)
+
+
+def main() -> None:
+    """Answer frames until standard input ends."""
+    # Whatever a library prints must not end up between the frames.
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    while (frame := read_frame(sys.stdin.buffer)) is not None:
+        write_frame(output, _answer(frame))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,593 @@
+"""One transaction's worth of derived bundles, written: adapters, their words and tags, counters, findings, claims.
+
+Belongs here: SQL in bulk, and names made distinct. Does not: deriving (`deriving`), whose row is whose (`identity`).
+What was derived before with the same outcome is not written again, so a rebuild that changes nothing costs reads.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Text, bindparam, cast, delete, insert, or_, select, tuple_, update
+from sqlalchemy import func as sql
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+
+from warehouse import facets
+from warehouse.civitai import html_to_text
+from warehouse.engine import AnyRow
+from warehouse.facets import COLUMN_FACETS, FacetKey
+from warehouse.fulltext import search_row, segment
+from warehouse.ids import new_id
+from warehouse.ingest import naming, tombstones, userstate
+from warehouse.ingest.deriving import (
+    BUILD_PRODUCER,
+    INSPECT_PRODUCER,
+    Derived,
+    DerivedAdapter,
+    DerivedFinding,
+    InspectionRow,
+    fold_tags,
+)
+from warehouse.ingest.identity import Decisions, Elsewhere, Slot, keys_of
+from warehouse.ingest.naming import NameKey
+from warehouse.models import (
+    Adapter,
+    AdapterDetail,
+    AdapterSearch,
+    AdapterTag,
+    Bundle,
+    Finding,
+    HashClaim,
+    Inspection,
+    Tombstone,
+    utc_now,
+)
+
+ORIGIN: Final = "adapters"
+NAME_CLASH: Final = "name_clash"
+VERSION_ELSEWHERE: Final = "version_elsewhere"
+_JSON_COLUMNS: Final = frozenset({"tags", "trained_words", "triggers", "stats", "licence", "extra"})
+_LIGHT: Final = (
+    "pk",
+    "id",
+    "source_key",
+    "bundle_pk",
+    "file_pk",
+    "name",
+    "version",
+    "preview_path",
+    "file_path",
+    "civitai_version_id",
+    "derived_digest",
+    *COLUMN_FACETS,
+    *(name for name in userstate.COLUMNS if name not in COLUMN_FACETS),
+)
+"""Columns that decide; the wide ones are read only where a user edited some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """What the writer knows of a bundle beside what was derived."""
+
+    preview_path: str | None
+    has_weight: bool
+
+
+@dataclass(slots=True)
+class Written:
+    """What a chunk came to."""
+
+    inserted: int = 0
+    updated: int = 0
+    skipped: int = 0
+    missing: int = 0
+    deleted: int = 0
+    findings: int = 0
+
+    @property
+    def changed(self) -> int:
+        """Rows of adapters that were written."""
+        return self.inserted + self.updated + self.missing + self.deleted
+
+
+def write(
+    connection: Connection, derived: Sequence[Derived], bundled: Mapping[int, Bundled], hollow: Sequence[int]
+) -> Written:
+    """Write what was derived of some bundles. `hollow` bundles have nothing on disk any more: their adapters stay,
+    as missing."""
+    return _Writer(connection, derived, bundled, hollow).run()
+
+
+class _Writer:
+    def __init__(
+        self, connection: Connection, derived: Sequence[Derived], bundled: Mapping[int, Bundled], hollow: Sequence[int]
+    ) -> None:
+        self._connection = connection
+        self._derived = derived
+        self._bundled = bundled
+        self._hollow = hollow
+        self._now = utc_now()
+        self._written = Written()
+        self._facets: Counter[FacetKey] = Counter()
+        self._clashes: list[tuple[int, DerivedFinding]] = []
+        self._module: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+
+    def run(self) -> Written:
+        # A fault of ours yields no adapters, which must not look like adapters that are gone.
+        sound = [item for item in self._derived if not any(found.code == "internal_error" for found in item.findings)]
+        decisions = Decisions(self._rows())
+        buried = self._buried(sound, decisions)
+        for item in sound:
+            decisions.take(item, buried)
+        upsert_inspections(self._connection, [row for item in self._derived for row in item.inspections])
+        self._delete_absorbed(decisions)
+        self._write_slots([slot for slot in decisions.slots if slot.draft is not None and not slot.is_gone])
+        left = decisions.left_over([*(item.pk for item in sound), *self._hollow])
+        self._mark_missing([slot.row for slot in left if slot.row is not None])
+        self._write_findings(decisions)
+        self._write_claims()
+        self._wake_heirs(left)
+        facets.apply(self._connection, self._facets)
+        self._finish_bundles()
+        return self._written
+
+    # What is known.
+
+    def _rows(self) -> list[AnyRow]:
+        keys, versions, paths = keys_of(self._derived)
+        pks = [*(item.pk for item in self._derived), *self._hollow]
+        rows: dict[int, AnyRow] = {}
+        columns = [getattr(Adapter, name) for name in _LIGHT]
+        for condition in (
+            Adapter.bundle_pk.in_(pks),
+            Adapter.source_key.in_(keys),
+            Adapter.civitai_version_id.in_(versions),
+            Adapter.file_path.in_(paths) & Adapter.bundle_pk.is_(None),
+        ):
+            for row in self._connection.execute(select(*columns).where(condition)):
+                rows[row.pk] = row
+        return [rows[pk] for pk in sorted(rows)]
+
+    def _buried(self, derived: Sequence[Derived], decisions: Decisions) -> set[str]:
+        """Source keys that a user deleted and whose files are as they were. Other tombstones are lifted."""
+        bundles = {
+            adapter.source_key: item.pk
+            for item in derived
+            for adapter in item.adapters
+            if not decisions.known(adapter.source_key)
+        }
+        if not bundles:
+            return set()
+        stones = self._connection.execute(
+            select(Tombstone.source_key, Tombstone.fingerprint).where(Tombstone.source_key.in_(list(bundles)))
+        ).all()
+        if not stones:
+            return set()
+        prints = tombstones.fingerprints(self._connection, {bundles[stone.source_key] for stone in stones})
+        buried = {stone.source_key for stone in stones if prints[bundles[stone.source_key]] == stone.fingerprint}
+        lifted = [stone.source_key for stone in stones if stone.source_key not in buried]
+        if lifted:
+            self._connection.execute(delete(Tombstone).where(Tombstone.source_key.in_(lifted)))
+        return buried
+
+    # Adapters.
+
+    def _write_slots(self, slots: Sequence[Slot]) -> None:
+        versions = self._assign_versions(slots)
+        fresh: list[tuple[Slot, str | None]] = []
+        stale: list[tuple[Slot, str | None]] = []
+        for slot, version in zip(slots, versions, strict=True):
+            if slot.row is None:
+                fresh.append((slot, version))
+            elif self._is_current(slot, version):
+                self._written.skipped += 1
+            else:
+                stale.append((slot, version))
+        words: list[_Words] = []
+        if fresh:
+            words += self._insert(fresh)
+        if stale:
+            words += self._update(stale)
+        self._write_words(words)
+
+    def _is_current(self, slot: Slot, version: str | None) -> bool:
+        row, draft = slot.row, slot.draft
+        assert row is not None
+        assert draft is not None
+        return (
+            row.derived_digest == draft.digest
+            and row.source_key == slot.source_key
+            and (row.bundle_pk, row.file_pk, row.version) == (slot.bundle_pk, draft.file_pk, version)
+            and row.preview_path == self._preview(slot)
+            and not slot.absorbed
+        )
+
+    def _preview(self, slot: Slot) -> str | None:
+        """A preview beside a weight file is of that file; one beside documents alone is of all they describe."""
+        assert slot.bundle_pk is not None
+        bundle = self._bundled[slot.bundle_pk]
+        return bundle.preview_path if slot.has_file_key or not bundle.has_weight else None
+
+    def _assign_versions(self, slots: Sequence[Slot]) -> list[str | None]:
+        """A version for each slot, so that name and version are unique; what a row once got, it keeps."""
+        wanted = {
+            naming.key(slot.draft.columns["name"], version)
+            for slot in slots
+            if slot.draft is not None
+            for version in naming.candidates(slot.draft)
+        }
+        holders = self._holders(wanted)
+        versions: list[str | None] = []
+        for slot in slots:
+            version = self._choose_version(slot, holders)
+            versions.append(version)
+            draft, row = slot.draft, slot.row
+            assert draft is not None
+            # A row's place stays taken until the transaction ends; -1 is a row that has no number yet.
+            holders.setdefault(naming.key(draft.columns["name"], version), row.pk if row is not None else -1)
+            if version != draft.columns["version"] and (row is None or "version" not in row.user_fields):
+                self._report_clash(slot, draft.columns["name"], draft.columns["version"], version)
+        return versions
+
+    def _choose_version(self, slot: Slot, holders: Mapping[NameKey, int]) -> str | None:
+        draft, row = slot.draft, slot.row
+        assert draft is not None
+        name = draft.columns["name"]
+        options = list(naming.candidates(draft))
+        if row is not None and ("version" in row.user_fields or (row.name == name and row.version in options)):
+            version: str | None = row.version
+            return version
+        own = row.pk if row is not None else None
+        for option in options[:-1]:
+            if holders.get(naming.key(name, option), own) == own:
+                return option
+        return options[-1]
+
+    def _holders(self, wanted: Iterable[NameKey]) -> dict[NameKey, int]:
+        keys = sorted(wanted)
+        holders: dict[NameKey, int] = {}
+        for start in range(0, len(keys), 5_000):
+            pair = tuple_(Adapter.name, sql.coalesce(Adapter.version, ""))
+            statement = select(Adapter.pk, Adapter.name, Adapter.version).where(pair.in_(keys[start : start + 5_000]))
+            for row in self._connection.execute(statement):
+                holders[naming.key(row.name, row.version)] = row.pk
+        return holders
+
+    def _report_clash(self, slot: Slot, name: str, plain: str | None, version: str | None) -> None:
+        assert slot.draft is not None
+        assert slot.bundle_pk is not None
+        path = slot.draft.columns["file_path"]
+        stated = f"{name!r} in version {plain!r}" if plain else f"{name!r} without a version"
+        finding = DerivedFinding(
+            NAME_CLASH,
+            "info",
+            path,
+            f"{path}: another adapter is called {stated} too, so this one is listed as version {version!r}. "
+            "Rename either in its document, or edit the version by hand, if you want another name.",
+            msgspec.json.encode({"name": name, "original_version": plain, "version": version}).decode(),
+        )
+        self._clashes.append((slot.bundle_pk, finding))
+
+    def _values(self, slot: Slot, version: str | None) -> dict[str, Any]:
+        draft = slot.draft
+        assert draft is not None
+        values = dict(draft.columns)
+        if version != values["version"]:
+            extra = msgspec.json.decode(values["extra"])
+            values["extra"] = msgspec.json.encode({**extra, "original_version": values["version"]}).decode()
+            values["version"] = version
+        values |= {
+            "source_key": slot.source_key,
+            "bundle_pk": slot.bundle_pk,
+            "file_pk": draft.file_pk,
+            "preview_path": self._preview(slot),
+            "derived_digest": draft.digest,
+            "producer": BUILD_PRODUCER,
+            "last_ingested_at": self._now,
+            "updated_at": self._now,
+        }
+        return values
+
+    def _insert(self, slots: Sequence[tuple[Slot, str | None]]) -> list["_Words"]:
+        rows = []
+        for slot, version in slots:
+            assert slot.draft is not None
+            rows.append(
+                {
+                    **self._values(slot, version),
+                    "id": new_id(),
+                    "weight": 1.0 if slot.draft.weight is None else slot.draft.weight,
+                    "weight_by_user": False,
+                    "active": False,
+                    "favorite": bool(slot.draft.favorite),
+                    "user_tags": "[]",
+                    "user_fields": "[]",
+                    "created_at": self._now,
+                }
+            )
+        statement = insert(Adapter).values(self._binds(rows[0])).returning(Adapter.pk, sort_by_parameter_order=True)
+        pks = self._connection.execute(statement, rows).scalars().all()
+        self._written.inserted += len(rows)
+        words = []
+        for pk, row, (slot, _) in zip(pks, rows, slots, strict=True):
+            assert slot.draft is not None
+            words.append(_Words.of(pk, slot.draft, row["version"], row))
+            self._facets.update(facets.keys_of(row, slot.draft.tags))
+        return words
+
+    def _binds(self, row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        """Parameters of a statement whose JSON columns are given as text."""
+        is_sqlite = self._connection.dialect.name == "sqlite"
+        json_columns = _JSON_COLUMNS | {"user_tags", "user_fields"}
+        binds: dict[str, Any] = {}
+        for name in row:
+            if name not in json_columns:
+                binds[name] = bindparam(f"{prefix}{name}")
+            else:
+                text = bindparam(f"{prefix}{name}", type_=Text)
+                binds[name] = text if is_sqlite else cast(text, JSONB)
+        return binds
+
+    def _update(self, slots: Sequence[tuple[Slot, str | None]]) -> list["_Words"]:
+        old_tags = self._tags([slot.row.pk for slot, _ in slots if slot.row is not None])
+        edited = self._edited(slots)
+        plain: list[dict[str, Any]] = []
+        words = []
+        for slot, version in slots:
+            row, draft = slot.row, slot.draft
+            assert row is not None
+            assert draft is not None
+            values = self._values(slot, version)
+            if not row.weight_by_user and "weight" not in row.user_fields:
+                values["weight"] = 1.0 if draft.weight is None else draft.weight
+            else:
+                values["weight"] = row.weight
+            if row.pk in edited:
+                kept = {name for name in row.user_fields if name in values}
+                self._update_one(row.pk, {name: value for name, value in values.items() if name not in kept})
+                words.append(_Words.under(row, draft, version, {**values, **edited[row.pk]}))
+            else:
+                plain.append({"adapter": row.pk, **values})
+                words.append(_Words.of(row.pk, draft, version, values))
+            self._facets.subtract(facets.keys_of(dict(row._mapping), old_tags.get(row.pk, ())))
+            effective = {**values, **edited.get(row.pk, {}), "active": row.active}
+            self._facets.update(facets.keys_of(effective, words[-1].tags))
+        if plain:
+            binds = self._binds({name: None for name in plain[0] if name != "adapter"}, "new_")
+            self._connection.execute(
+                update(Adapter).where(Adapter.pk == bindparam("adapter")).values(binds),
+                [
+                    {name if name == "adapter" else f"new_{name}": value for name, value in row_values.items()}
+                    for row_values in plain
+                ],
+            )
+        self._written.updated += len(slots)
+        return words
+
+    def _edited(self, slots: Sequence[tuple[Slot, str | None]]) -> dict[int, dict[str, Any]]:
+        """Of rows that a user touched: the values of the columns that are theirs."""
+        pks = [slot.row.pk for slot, _ in slots if slot.row is not None and userstate.is_touched(slot.row)]
+        if not pks:
+            return {}
+        rows = self._connection.execute(select(Adapter.__table__).where(Adapter.pk.in_(pks)))
+        return {row.pk: {name: row._mapping[name] for name in row.user_fields if name in row._mapping} for row in rows}
+
+    def _update_one(self, pk: int, values: dict[str, Any]) -> None:
+        binds = self._binds(values, "new_")
+        self._connection.execute(
+            update(Adapter).where(Adapter.pk == pk).values(binds),
+            [{f"new_{name}": value for name, value in values.items()}],
+        )
+
+    def _tags(self, pks: Sequence[int]) -> dict[int, list[str]]:
+        tags: dict[int, list[str]] = {}
+        for pk, tag in self._connection.execute(
+            select(AdapterTag.adapter_pk, AdapterTag.tag).where(AdapterTag.adapter_pk.in_(pks))
+        ):
+            tags.setdefault(pk, []).append(tag)
+        return tags
+
+    def _write_words(self, words: Sequence["_Words"]) -> None:
+        """Details, tags and the row of the full-text index of inserted and updated adapters."""
+        if not words:
+            return
+        connection, module = self._connection, self._module
+        json_text: Any = Text if connection.dialect.name == "sqlite" else JSONB
+        details = module.insert(AdapterDetail).values(
+            adapter_pk=bindparam("adapter"),
+            provenance=cast(bindparam("p_provenance", type_=Text), json_text),
+            description_text=bindparam("p_description_text"),
+            notes=bindparam("p_notes"),
+            examples=cast(bindparam("p_examples", type_=Text), json_text),
+        )
+        names = ("provenance", "description_text", "notes", "examples")
+        connection.execute(
+            details.on_conflict_do_update(
+                index_elements=["adapter_pk"], set_={name: getattr(details.excluded, name) for name in names}
+            ),
+            [{"adapter": item.pk, **{f"p_{name}": getattr(item.draft, name) for name in names}} for item in words],
+        )
+        connection.execute(delete(AdapterTag).where(AdapterTag.adapter_pk.in_([item.pk for item in words])))
+        tags = [{"adapter_pk": item.pk, "tag": tag} for item in words for tag in item.tags]
+        if tags:
+            connection.execute(insert(AdapterTag), tags)
+        search = module.insert(AdapterSearch)
+        columns = ("name", "triggers", "tags", "body")
+        connection.execute(
+            search.on_conflict_do_update(
+                index_elements=["adapter_pk"],
+                set_={name: getattr(search.excluded, name) for name in columns},
+                # The index is rewritten with the row, which costs more than the comparison.
+                where=or_(*(getattr(search.excluded, name) != AdapterSearch.__table__.c[name] for name in columns)),
+            ),
+            [{"adapter_pk": item.pk, **item.search} for item in words],
+        )
+
+    def _delete_absorbed(self, decisions: Decisions) -> None:
+        """Rows that became part of others go; what a user made of them is carried over."""
+        gone: list[AnyRow] = []
+        for slot in decisions.slots:
+            if slot.is_gone or not slot.absorbed:
+                continue
+            gone.extend(slot.absorbed)
+            if slot.row is not None:
+                userstate.carry_over(self._connection, slot.row.pk, [row.pk for row in slot.absorbed])
+                columns = [getattr(Adapter, name) for name in _LIGHT]
+                slot.row = self._connection.execute(select(*columns).where(Adapter.pk == slot.row.pk)).one()
+        if not gone:
+            return
+        pks = [row.pk for row in gone]
+        tags = self._tags(pks)
+        for row in gone:
+            self._facets.subtract(facets.keys_of(dict(row._mapping), tags.get(row.pk, ())))
+        self._connection.execute(delete(Adapter).where(Adapter.pk.in_(pks)))
+        self._written.deleted += len(gone)
+
+    def _mark_missing(self, rows: Sequence[AnyRow]) -> None:
+        due = [row for row in rows if row.file_state != "missing"]
+        if not due:
+            return
+        for row in due:
+            self._facets["file_state", row.file_state] -= 1
+            self._facets["file_state", "missing"] += 1
+        self._connection.execute(
+            update(Adapter)
+            .where(Adapter.pk.in_([row.pk for row in due]))
+            .values(file_state="missing", derived_digest=None, updated_at=self._now, last_ingested_at=self._now)
+        )
+        self._written.missing += len(due)
+
+    # Beside the adapters.
+
+    def _write_findings(self, decisions: Decisions) -> None:
+        pks = [*(item.pk for item in self._derived), *self._hollow]
+        self._connection.execute(delete(Finding).where(Finding.bundle_pk.in_(pks), Finding.origin == ORIGIN))
+        found = [(item.pk, finding) for item in self._derived for finding in item.findings]
+        found += self._clashes
+        found += [(item.bundle_pk, _elsewhere_finding(item)) for item in decisions.elsewhere]
+        if not found:
+            return
+        self._connection.execute(
+            insert(Finding),
+            [
+                {
+                    "bundle_pk": pk,
+                    "origin": ORIGIN,
+                    "code": finding.code,
+                    "severity": finding.severity,
+                    "path": finding.path,
+                    "message": finding.message,
+                    "data": msgspec.json.decode(finding.data) if finding.data else None,
+                    "found_at": self._now,
+                }
+                for pk, finding in found
+            ],
+        )
+        self._written.findings += len(found)
+
+    def _write_claims(self) -> None:
+        pks = [*(item.pk for item in self._derived), *self._hollow]
+        self._connection.execute(delete(HashClaim).where(HashClaim.bundle_pk.in_(pks)))
+        rows = [
+            {"value": value, "bundle_pk": item.pk, "kind": kind}
+            for item in self._derived
+            for value, kind in item.claims
+        ]
+        if rows:
+            self._connection.execute(insert(HashClaim), rows)
+
+    def _wake_heirs(self, left: Sequence[Slot]) -> None:
+        """Bundles that list a version whose adapter just went missing may list it themselves now."""
+        versions = {slot.version_id for slot in left if slot.row is not None and slot.row.file_state != "missing"}
+        versions.discard(None)
+        if not versions:
+            return
+        heirs = select(Finding.bundle_pk).where(
+            Finding.code == VERSION_ELSEWHERE,
+            Finding.data["civitai_version_id"].as_integer().in_(sorted(versions)),  # type: ignore[type-var]
+        )
+        self._connection.execute(update(Bundle).where(Bundle.pk.in_(heirs)).values(revision=Bundle.revision + 1))
+
+    def _finish_bundles(self) -> None:
+        if self._derived:
+            self._connection.execute(
+                update(Bundle)
+                .where(Bundle.pk == bindparam("bundle"))
+                .values(built_revision=bindparam("at_revision"), producer=BUILD_PRODUCER),
+                [{"bundle": item.pk, "at_revision": item.revision} for item in self._derived],
+            )
+        if self._hollow:
+            self._connection.execute(
+                update(Bundle)
+                .where(Bundle.pk.in_(self._hollow))
+                .values(built_revision=Bundle.revision, producer=BUILD_PRODUCER)
+            )
+
+
+def upsert_inspections(connection: Connection, inspections: Sequence[InspectionRow]) -> None:
+    """Write what headers tell; a file has one inspection, of its last state."""
+    now = utc_now()
+    rows = [{**msgspec.structs.asdict(row), "producer": INSPECT_PRODUCER, "inspected_at": now} for row in inspections]
+    if not rows:
+        return
+    module: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = module.insert(Inspection)
+    changed = {name: getattr(statement.excluded, name) for name in rows[0] if name != "file_pk"}
+    connection.execute(statement.on_conflict_do_update(index_elements=["file_pk"], set_=changed), rows)
+
+
+def _elsewhere_finding(elsewhere: Elsewhere) -> DerivedFinding:
+    columns, slot = elsewhere.draft.columns, elsewhere.owner
+    owner = slot.draft.columns["file_path"] if slot.draft is not None else slot.row.file_path if slot.row else "?"
+    document = columns["json_file_path"]
+    return DerivedFinding(
+        VERSION_ELSEWHERE,
+        "info",
+        document,
+        f"{document}: version {columns['version'] or '?'} of {columns['name']} is listed once already, for {owner}.",
+        msgspec.json.encode({"civitai_version_id": columns["civitai_version_id"]}).decode(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What is searched of one adapter."""
+
+    pk: int
+    draft: DerivedAdapter
+    tags: list[str]
+    search: dict[str, str]
+
+    @classmethod
+    def of(cls, pk: int, draft: DerivedAdapter, version: str | None, values: Mapping[str, Any]) -> "_Words":
+        """The words of documents alone."""
+        search = draft.search
+        if version != draft.columns["version"]:
+            search = {**search, "name": segment(f"{values['name']} {version}" if version else values["name"])}
+        return cls(pk, draft, draft.tags, search)
+
+    @classmethod
+    def under(cls, row: AnyRow, draft: DerivedAdapter, version: str | None, values: Mapping[str, Any]) -> "_Words":
+        """The words of documents under those of the user."""
+        lists = {name: _decoded(values[name]) for name in ("tags", "trained_words")}
+        edited = "description" in row.user_fields
+        text = html_to_text(values["description"] or "") if edited else draft.description_text
+        tags = [*lists["tags"], *row.user_tags]
+        search = search_row(
+            name=values["name"],
+            version=values["version"] if "version" in row.user_fields else version,
+            author=values["author_username"],
+            tags=tags,
+            words=lists["trained_words"],
+            description=text,
+            notes="\n".join(part for part in (draft.notes, row.user_notes) if part) or None,
+        )
+        return cls(row.pk, draft, fold_tags(tags), search)
+
+
+def _decoded(value: Any) -> list[str]:
+    decoded: list[str] = msgspec.json.decode(value) if isinstance(value, str) else list(value or ())
+    return decoded
