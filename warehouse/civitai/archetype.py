@@ -45,7 +45,6 @@ class Evidence(Struct, frozen=True, kw_only=True):
     training_tags: tuple[str, ...] = ()
 
 
-_ARCHETYPES: Final = tuple(Archetype)
 _Scores = dict[Archetype, float]
 
 TEMPERATURE: Final = 1.0
@@ -226,18 +225,27 @@ _CJK: Final[dict[str, tuple[Archetype, float]]] = {
 }
 
 
-def _lexicon() -> dict[str, tuple[tuple[Archetype, float], ...]]:
-    terms: dict[str, list[tuple[Archetype, float]]] = {}
+def _rows() -> dict[str, list[tuple[Archetype, float]]]:
+    terms: dict[str, list[tuple[Archetype, float]]] = {term: [entry] for term, entry in _CJK.items()}
     for table, strength in ((_STRONG, 1.0), (_WEAK, 0.5)):
         for archetype, words in table.items():
             for word in words.split("/"):
                 terms.setdefault(word, []).append((archetype, strength))
-    for term, entry in _CJK.items():
-        terms[term] = [entry]
-    return {word: tuple(entries) for word, entries in terms.items()}
+    return terms
 
 
-_LEXICON: Final = _lexicon()
+# Scores are lists in the order of `Archetype`: an enumeration's members are slow keys.
+_ARCHETYPES: Final = tuple(Archetype)
+_PLACE: Final = {archetype: place for place, archetype in enumerate(_ARCHETYPES)}
+_CHARACTER: Final = _PLACE[Archetype.CHARACTER]
+_PRIORS: Final = [_PRIOR[archetype] for archetype in _ARCHETYPES]
+_BY_CATEGORY: Final = {
+    category: tuple((_PLACE[archetype], weight) for archetype, weight in weights.items())
+    for category, weights in _CATEGORIES.items()
+}
+_LEXICON: Final = {
+    term: tuple((_PLACE[archetype], strength) for archetype, strength in entries) for term, entries in _rows().items()
+}
 _PAIR_STARTS: Final = frozenset(word.split(" ")[0] for word in _LEXICON if " " in word)
 _TOKEN: Final = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -255,20 +263,19 @@ def classify(evidence: Evidence) -> tuple[str | None, float | None]:
     scores = score(evidence)
     if scores is None:
         return None, None
-    best = max(scores, key=lambda archetype: scores[archetype])
-    top = scores[best]
-    total = sum(exp((value - top) / TEMPERATURE) for value in scores.values())
-    return best.value, round(1.0 / total, 4)
+    top = max(scores)
+    total = sum(exp((value - top) / TEMPERATURE) for value in scores)
+    return _ARCHETYPES[scores.index(top)].value, round(1.0 / total, 4)
 
 
-def score(evidence: Evidence) -> _Scores | None:
-    """The weighed evidence for every archetype, the prior included; None where no evidence was found."""
-    scores = dict(_PRIOR)
-    name = evidence.name[:_NAME_CHARACTERS]
+def score(evidence: Evidence) -> list[float] | None:
+    """The weighed evidence for every archetype in their order, the prior included; None where none was found."""
+    scores = _PRIORS.copy()
+    name = _split_humps(evidence.name[:_NAME_CHARACTERS])
     found = _add_categories(scores, evidence.tags)
     found |= _add(scores, (name,), _NAME)
-    found |= _add(scores, (tag for tag in evidence.tags if tag.casefold() not in _CATEGORIES), _TAG)
-    found |= _add(scores, evidence.trained_words, _WORD)
+    found |= _add(scores, (tag for tag in evidence.tags if tag.casefold() not in _BY_CATEGORY), _TAG)
+    found |= _add(scores, (_split_humps(word[:_WORD_CHARACTERS]) for word in evidence.trained_words), _WORD)
     if evidence.description:
         found |= _add(scores, (evidence.description[:_TEXT_CHARACTERS],), _TEXT)
     found |= _add(scores, evidence.training_tags[:10], _TRAINING)
@@ -276,23 +283,28 @@ def score(evidence: Evidence) -> _Scores | None:
     return scores if found else None
 
 
-def _add_categories(scores: _Scores, tags: Iterable[str]) -> bool:
+def _split_humps(text: str) -> str:
+    """`WinterCoat` and `winter_coat` as two words."""
+    return _HUMP.sub(" ", text).replace("_", " ")
+
+
+def _add_categories(scores: list[float], tags: Iterable[str]) -> bool:
     found = False
     for tag in tags:
-        for archetype, weight in _CATEGORIES.get(tag.strip().casefold(), {}).items():
-            scores[archetype] += weight
+        for place, weight in _BY_CATEGORY.get(tag.strip().casefold(), ()):
+            scores[place] += weight
             found = True
     return found
 
 
-def _add(scores: _Scores, texts: Iterable[str], weight: float) -> bool:
+def _add(scores: list[float], texts: Iterable[str], weight: float) -> bool:
     """Add the words of one place, each once, bounded by `_CAP` for one archetype."""
-    sums: _Scores = {}
+    sums: dict[int, float] = {}
     for term in _terms(texts):
-        for archetype, strength in _LEXICON[term]:
-            sums[archetype] = sums.get(archetype, 0.0) + strength
-    for archetype, total in sums.items():
-        scores[archetype] += weight * min(total, _CAP)
+        for place, strength in _LEXICON[term]:
+            sums[place] = sums.get(place, 0.0) + strength
+    for place, total in sums.items():
+        scores[place] += weight * min(total, _CAP)
     return bool(sums)
 
 
@@ -300,7 +312,7 @@ def _terms(texts: Iterable[str]) -> set[str]:
     """The listed words, pairs of neighbouring words, and CJK terms in the texts."""
     terms: set[str] = set()
     for text in texts:
-        folded = _HUMP.sub(" ", text).replace("_", " ").casefold()
+        folded = text.casefold()
         tokens = _TOKEN.findall(folded)
         terms.update(_LEXICON.keys() & tokens)
         for first, second in pairwise(tokens):
@@ -311,21 +323,21 @@ def _terms(texts: Iterable[str]) -> set[str]:
     return terms
 
 
-def _add_forms(scores: _Scores, name: str, trained_words: tuple[str, ...]) -> bool:
+def _add_forms(scores: list[float], name: str, trained_words: tuple[str, ...]) -> bool:
     """Evidence from the form of words: `name \\(series\\)`, appearance tags, `Name (Series)`."""
     found = False
     words = ", ".join(trained_words)[:_WORD_CHARACTERS].casefold()
     appearance = len(set(_APPEARANCE.findall(words)))
     if appearance:
-        scores[Archetype.CHARACTER] += min(appearance, 3) * 0.6
+        scores[_CHARACTER] += min(appearance, 3) * 0.6
         found = True
     if _SERIES_WORD.search(words):
-        scores[Archetype.CHARACTER] += 1.2
+        scores[_CHARACTER] += 1.2
         found = True
     if _NAME_WITH_SERIES.search(name):
-        scores[Archetype.CHARACTER] += 0.6
+        scores[_CHARACTER] += 0.6
     named = set(_TOKEN.findall(name.casefold()))
     spelled = set(_TOKEN.findall(words.replace("_", " ")))
     if len(named & spelled) >= 2:
-        scores[Archetype.CHARACTER] += 0.6
+        scores[_CHARACTER] += 0.6
     return found

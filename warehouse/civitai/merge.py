@@ -46,7 +46,9 @@ def merge(bundle: BundleFacts) -> Merged:
     if _is_no_adapter(bundle, found, findings):
         return Merged(drafts=[], findings=findings)
     builder = DraftBuilder(bundle.directory, bundle.stem)
-    resolution = _resolve(bundle, found, findings)
+    resolution: Resolution[VersionKey] = Resolution(None, None)
+    if bundle.weight is not None or _keeps_user_facts(found):
+        resolution = _resolve(bundle, found, findings)
     drafts: list[AdapterDraft] = []
     if bundle.weight is not None:
         drafts.append(_weight_draft(builder, bundle.weight, found, resolution, findings))
@@ -54,6 +56,13 @@ def merge(bundle: BundleFacts) -> Merged:
         drafts.extend(_sibling_draft(builder, found, findings))
     drafts.extend(_remote_drafts(builder, bundle, found, resolution))
     return Merged(drafts=drafts, findings=[*findings, *builder.findings])
+
+
+def _keeps_user_facts(found: _Sorted) -> bool:
+    """Whether anything in the bundle is about the one file beside the documents, so that its version matters."""
+    if found.siblings:
+        return True
+    return any(not item.record.user.is_empty() for statements in found.versions.values() for item in statements)
 
 
 def _sort(sources: Iterable[Source]) -> _Sorted:

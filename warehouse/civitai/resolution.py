@@ -5,7 +5,6 @@ What belongs here: the two choices and how sure they are. What does not: buildin
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from pathlib import PurePath
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -92,8 +91,8 @@ def _tests(file_name: str, weight: WeightFacts | None) -> list[tuple[Method, Tes
 
 
 def _stem(file_name: str) -> str:
-    name = PurePath(file_name.replace("\\", "/")).name
-    return (WEIGHT_NAME.sub("", name)).casefold()
+    name = file_name.replace("\\", "/").rpartition("/")[2]
+    return WEIGHT_NAME.sub("", name).casefold()
 
 
 def _names_file(claim: FileClaim, stem: str) -> bool:
