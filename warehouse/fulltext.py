@@ -19,6 +19,7 @@ _CJK = (
 )
 _RUN = re.compile(f"[{_CJK}]+")
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
+_SEPARATORS = re.compile(r"[\W_]+", re.UNICODE)
 _PIECE = re.compile(r'"([^"]*)"?|(\S+)')
 MAX_TERMS = 32
 """Words of a query beyond these are ignored: a pasted page is no question."""
@@ -38,8 +39,11 @@ def _bigrams(run: str) -> str:
 
 
 def segment(value: str) -> str:
-    """Folded text whose CJK runs are bigrams, ready for a whitespace-splitting tokenizer."""
-    folded = fold(value)
+    """Folded words whose CJK runs are bigrams, with nothing else between them than spaces.
+
+    Punctuation goes here and not in the database: PostgreSQL's parser takes `v2.5-turbo` or `a.b/c` for one word.
+    """
+    folded = _SEPARATORS.sub(" ", fold(value))
     if folded.isascii():
         return folded
     return _RUN.sub(lambda match: f" {_bigrams(match.group())} ", folded)

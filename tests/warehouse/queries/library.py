@@ -56,6 +56,10 @@ def adapter_values(number: int, **overrides: Any) -> dict[str, Any]:
         "primary_file_name": f"{number}.safetensors",
         "primary_file_size_kb": 1024.0 + number,
         "primary_file_sha256": f"{number:064x}",
+        "preview_path": None,
+        "civitai_model_id": None,
+        "active": False,
+        "ordinal": None,
         "user_tags": [],
         "user_fields": [],
         "content_digest": f"{number:032x}",
@@ -98,7 +102,7 @@ def insert_adapters(database: Database, rows: list[dict[str, Any]]) -> list[int]
         connection.execute(insert(AdapterDetail), [_detail(pks[row["id"]], row) for row in rows])
         difference: Counter[facets.FacetKey] = Counter()
         for row in rows:
-            difference.update(facets.keys_of({"active": False, **row}, folded[row["id"]]))
+            difference.update(facets.keys_of(row, folded[row["id"]]))
         facets.apply(connection, difference)
     return [pks[row["id"]] for row in rows]
 
