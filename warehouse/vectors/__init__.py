@@ -6,17 +6,32 @@ are imported inside the functions that use them, so that importing this package 
 """
 
 from warehouse.vectors.codec import decode_vector, decode_vectors
+from warehouse.vectors.encoders.protocol import EncoderError
+from warehouse.vectors.filters import SearchFilter
+from warehouse.vectors.indices import KIND, IndexPlan, RecallTooLowError, choose_index, publish_index
+from warehouse.vectors.search import Match, NoVectorsError, Recommender, SearchResult
 from warehouse.vectors.spaces import SPACES, Space, SpaceName, default_weights, space_of
 from warehouse.vectors.work import compute_embeddings, producer_of
 
 __all__ = [
+    "KIND",
     "SPACES",
+    "EncoderError",
+    "IndexPlan",
+    "Match",
+    "NoVectorsError",
+    "RecallTooLowError",
+    "Recommender",
+    "SearchFilter",
+    "SearchResult",
     "Space",
     "SpaceName",
+    "choose_index",
     "compute_embeddings",
     "decode_vector",
     "decode_vectors",
     "default_weights",
     "producer_of",
+    "publish_index",
     "space_of",
 ]

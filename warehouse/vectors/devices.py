@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 _NVIDIA_QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
@@ -123,8 +124,9 @@ def _cpu() -> Device:
     return Device("cpu", name, memory)
 
 
+@lru_cache(maxsize=8)
 def choose_device(wanted: str) -> Device:
-    """The device of the setting `device`: auto takes the best usable one.
+    """The device of the setting `device`: auto takes the best usable one. Looked up once per process.
 
     Raises:
         LookupError: the device that is asked for by name is not there or cannot be used; says why.

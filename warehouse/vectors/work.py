@@ -8,11 +8,10 @@ newer than an index is a range of numbers (`search`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert, or_, select, update
 
@@ -25,17 +24,12 @@ from warehouse.settings import Settings
 from warehouse.vectors.codec import encode_vectors
 from warehouse.vectors.encoders import Encoder, ImageEncoder, model_version, shared_encoder
 from warehouse.vectors.loading import Known, load_known, quality_score
-from warehouse.vectors.spaces import Space, SpaceName, space_of
+from warehouse.vectors.spaces import SPACES, Space, SpaceName, space_of
+from warehouse.vectors.stored import PARAMETERS, batched
 from warehouse.vectors.texts import text_digest
-
-Value = TypeVar("Value")
 
 CHUNK = 512
 """Adapters per commit: a few seconds of a CPU's work, lost at most when a run is killed."""
-
-
-_PARAMETERS = 10_000
-"""Numbers in one IN list; SQLite allows 32,766 and PostgreSQL 65,535 parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +104,19 @@ def producer_of(settings: Settings, space: Space) -> str:
     return f"text-{space.text_version}:{model_version(settings, space.model_name(settings))}"
 
 
-def batched(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
-    """Lists of at most `size` values, in order."""
-    iterator = iter(values)
-    while part := list(islice(iterator, size)):
-        yield part
+def producers_of(settings: Settings) -> dict[SpaceName, str]:
+    """The producer of every space.
+
+    Raises:
+        EncoderError: the model of a space cannot be used.
+    """
+    return {space.name: producer_of(settings, space) for space in SPACES}
 
 
 def _numbers(database: Database, adapter_ids: Collection[str]) -> list[int]:
     numbers: list[int] = []
     with database.read() as connection:
-        for ids in batched(adapter_ids, _PARAMETERS):
+        for ids in batched(adapter_ids, PARAMETERS):
             numbers += connection.execute(select(Adapter.pk).where(Adapter.id.in_(ids))).scalars()
     return sorted(numbers)
 
@@ -141,7 +137,7 @@ class _Scope:
     def count(self, connection: Connection) -> tuple[int, int]:
         """How many adapters there are to look at, and how many of them are due."""
         if self._only is not None:
-            parts = batched(self._only, _PARAMETERS)
+            parts = batched(self._only, PARAMETERS)
             due = sum(
                 connection.execute(self._due(func.count()).where(Adapter.pk.in_(part))).scalar_one() for part in parts
             )

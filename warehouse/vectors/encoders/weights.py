@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from warehouse.settings import MINILM
@@ -32,6 +33,17 @@ class ModelFolder:
     name: str
     path: Path
     digest: str
+
+
+def known_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal; computed once per process while its size and time stay."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
+    return file_sha256(path)
 
 
 def file_sha256(path: Path) -> str:
@@ -71,7 +83,7 @@ def _packaged_minilm() -> Path:
         )
     path = Path(spec.origin).parent / "model"
     weights = path / "model.safetensors"
-    found = file_sha256(weights) if weights.is_file() else "no file"
+    found = known_sha256(weights) if weights.is_file() else "no file"
     if found != MINILM_SHA256:
         raise EncoderError(
             f"{weights} is not the published {MINILM} (SHA-256 {found}, expected {MINILM_SHA256}): "
@@ -107,5 +119,5 @@ def _folder_digest(path: Path, name: str) -> str:
     files = {file for pattern in (*_DECISIVE, *_WEIGHTS) for file in path.rglob(pattern) if file.is_file()}
     digest = hashlib.sha256()
     for file in sorted(files):
-        digest.update(f"{file.relative_to(path).as_posix()}\n{file_sha256(file)}\n".encode())
+        digest.update(f"{file.relative_to(path).as_posix()}\n{known_sha256(file)}\n".encode())
     return digest.hexdigest()
