@@ -194,11 +194,9 @@ def models_of(connection: Connection, space: str) -> Rows:
     return _rows(connection, statement.order_by(number.desc()))
 
 
-def embeddings_changed_after(connection: Connection, moment: Any) -> int:
-    """How many vectors were written after a moment."""
-    return connection.execute(
-        select(func.count()).select_from(Embedding).where(Embedding.updated_at > moment)
-    ).scalar_one()
+def embeddings_after(connection: Connection, pk: int) -> int:
+    """How many vectors were written after the one with this number; a changed vector gets a new number."""
+    return connection.execute(select(func.count()).select_from(Embedding).where(Embedding.pk > pk)).scalar_one()
 
 
 def embedding_count(connection: Connection) -> int:

@@ -12,6 +12,8 @@ MAX_BYTES = 50_000
 """A preview is a row of Dagster's event log: this is its limit."""
 
 _MAX_CELL = 80
+"""Characters of a cell, where a table shows samples; a table of complaints takes more, for paths must be whole."""
+
 _BAR_WIDTH, _BAR_HEIGHT, _LABEL_WIDTH = 300, 18, 150
 _INK, _FILL = "#6b7280", "#4f46e5"
 """Grey and indigo that are readable on Dagster's light and dark theme."""
@@ -26,7 +28,7 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, widest: int) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -36,20 +38,21 @@ def _cell(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         value = ", ".join(str(item) for item in value)
     text = " ".join(_printable(str(value)).split())
-    if len(text) > _MAX_CELL:
-        text = text[: _MAX_CELL - 1] + "…"
+    if len(text) > widest:
+        text = text[: widest - 1] + "…"
     # Names come from the wild: what Markdown or HTML would interpret is shown as it is.
     for character in "\\`*_[]|~#":
         text = text.replace(character, "\\" + character)
     return html.escape(text, quote=False)
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None, *, widest: int = _MAX_CELL) -> str:
     """A Markdown table of rows, cut where it would exceed the limit; says so when it was cut.
 
     Args:
         rows: mappings from column to value; long texts are shortened, lists joined.
         columns: which columns, in which order; None takes those of the first row.
+        widest: characters that a cell may have before it is shortened.
     """
     rows = list(rows)
     if not rows:
@@ -58,7 +61,7 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = Non
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     size = sum(map(len, lines))
     for position, row in enumerate(rows):
-        line = f"| {' | '.join(_cell(row.get(name)) for name in names)} |"
+        line = f"| {' | '.join(_cell(row.get(name), widest) for name in names)} |"
         size += len(line.encode()) + 1
         if size > MAX_BYTES // 2:
             lines.append(f"\n*and {len(rows) - position:,} more*")

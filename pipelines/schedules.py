@@ -1,4 +1,4 @@
-"""The schedules, named `<cadence>_<job>`; all run from the start, in the time zone of the machine.
+"""The schedules, named `<cadence>_<job>`; all run from the start; times are UTC.
 
 What happens because something changed belongs to `sensors`.
 """
@@ -14,8 +14,8 @@ from warehouse.contracts import Job, Tag, Trigger, sync_config
     job_name=Job.SYNC_LIBRARY,
     cron_schedule="0 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night at three: look at every file again, whatever its folder's time says. A folder's time "
-    "does not change when a file in it is edited in place, and network drives lie.",
+    description="Every night at three (UTC): look at every file again, whatever its folder's time says, which does "
+    "not change when a file in it is edited in place; and network drives lie.",
 )
 def nightly_full_rescan() -> dg.RunRequest:
     """A sync that trusts no signature."""

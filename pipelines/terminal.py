@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.progress import BarProgress, LineProgress, Reporter
 from pipelines.summary import Summary
+from warehouse.contracts import ANALYTICS, MARTS
 from warehouse.ingest.progress import Progress, Silence
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def print_summary(summary: Summary) -> None:
     for key in keys:
         table.add_column(key, justify="right")
     for stage, counts in summary["stages"].items():
+        if stage.startswith(f"{MARTS}/") and stage != "/".join(ANALYTICS):
+            continue
         table.add_row(stage, *(f"{counts.get(key, 0):,}" for key in keys))
     console.print(table)
     documents = summary["documents"]

@@ -45,8 +45,8 @@ class Tag:
 
     TRIGGER: Final = "lora-manager/trigger"
     """What asked for the run: one of `Trigger`. A run without it was asked for in Dagster's UI."""
-    PROCESS: Final = "lora-manager/process"
-    """The process that executes the run, so that a run whose process died is found."""
+    PROCESS: Final = ".dagster/lora-manager/process"
+    """The process that executes the run, so that a run whose process died is found. Dagster's UI hides the prefix."""
 
 
 class Trigger:

@@ -3,11 +3,11 @@
 import dagster as dg
 
 from pipelines import figures, previews
-from pipelines.columns import table_metadata
 from pipelines.keys import ADAPTERS, DOCUMENTS, LIBRARY_FILES
 from pipelines.policies import RETRY, WAREHOUSE_POOL
 from pipelines.resources import Warehouse
 from pipelines.stages import metadata_of, stage
+from pipelines.tables import table_metadata
 from warehouse import ingest
 from warehouse.models import Adapter, Document
 

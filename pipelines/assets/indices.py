@@ -11,8 +11,8 @@ from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
 from pipelines.stages import Stopwatch, stage
 from warehouse.contracts import Metadata
-from warehouse.generations import Published, current
-from warehouse.vectors import RecallTooLowError, publish_index
+from warehouse.generations import Published, collect, current
+from warehouse.vectors.indices import RecallTooLowError, publish_index
 
 RECALL_CHECK = "recall_at_10"
 
@@ -64,6 +64,7 @@ def recommend(
         before = current(database, settings, INDEX.to_user_string())
         try:
             published = publish_index(database, settings, progress=warehouse.progress(context, "Building the index"))
+            collect(database, settings, INDEX.to_user_string())
         except RecallTooLowError as error:
             refused = error
     if refused is not None or published is None:

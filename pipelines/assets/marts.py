@@ -11,21 +11,23 @@ from typing import Any
 import dagster as dg
 
 from pipelines import previews
-from pipelines.keys import ADAPTERS, ANALYTICS, DOCUMENTS, INSPECTIONS, mart_key
+from pipelines.keys import ADAPTERS, ANALYTICS, mart_key
 from pipelines.policies import LAST, RETRY, WAREHOUSE_POOL
 from pipelines.resources import Warehouse
 from pipelines.stages import Stopwatch, stage
+from pipelines.tables import assets_read_by
 from warehouse.contracts import Metadata
-from warehouse.generations import Published
-from warehouse.marts import MARTS, Aggregate, Mart, export_marts, read_mart, snapshot_statistics
+from warehouse.generations import Published, collect
+from warehouse.marts import MARTS, Aggregate, Fact, Mart, export_marts, read_mart, snapshot_statistics
 
 _SAMPLE = 10
 
 
 def _upstream(mart: Mart) -> list[dg.AssetKey]:
-    """A fact comes from the catalog, an aggregate from the marts that its SQL names."""
-    if not isinstance(mart, Aggregate):
-        return [DOCUMENTS, ADAPTERS, INSPECTIONS]
+    """A fact comes from the assets whose tables it reads, an aggregate from the marts that its SQL names."""
+    if isinstance(mart, Fact):
+        return list(assets_read_by(mart.statement())) or [ADAPTERS]
+    assert isinstance(mart, Aggregate)
     words = set(re.findall(r"\w+", mart.sql))
     return [mart_key(other.name) for other in MARTS if other.name in words and other is not mart]
 
@@ -87,6 +89,7 @@ def marts(
     with stage(context, warehouse):
         snapshot_statistics(database, datetime.now(UTC).date())
         published = export_marts(database, settings, progress=warehouse.progress(context, "Publishing marts"))
+        collect(database, settings, ANALYTICS.to_user_string())
         samples = {mart.name: read_mart(database, settings, mart.name, limit=_SAMPLE) for mart in MARTS}
     yield from _results(published, samples, watch.seconds)
 

@@ -4,11 +4,11 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines import figures, previews
-from pipelines.columns import table_metadata
 from pipelines.keys import ADAPTERS, INSPECTIONS, SPACE_NAMES, vector_key
 from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
 from pipelines.stages import metadata_of, stage
+from pipelines.tables import table_metadata
 from warehouse.vectors import compute_embeddings
 
 

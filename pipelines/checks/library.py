@@ -11,6 +11,8 @@ from pipelines.resources import Warehouse
 from warehouse.models import Document
 
 _LISTED = 200
+_WIDEST = 1_000
+"""Characters: a path or a reason that is cut helps nobody."""
 
 QUARANTINED_SHARE = 0.2
 """More than one document in five that cannot be used is no bad luck: a format that changed, or a wrong folder."""
@@ -19,7 +21,7 @@ QUARANTINED_SHARE = 0.2
 def _warning(count: int, rows: Sequence[Mapping[str, Any]], good: str, bad: str) -> dg.AssetCheckResult:
     metadata: dict[str, Any] = {"count": count}
     if count:
-        metadata["list"] = dg.MetadataValue.md(previews.table(rows))
+        metadata["list"] = dg.MetadataValue.md(previews.table(rows, widest=_WIDEST))
     return dg.AssetCheckResult(
         passed=count == 0,
         severity=dg.AssetCheckSeverity.WARN,
@@ -33,7 +35,7 @@ def files_readable(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResul
     """Files and documents in state `unreadable`."""
     with warehouse.database.read() as connection:
         rows = figures.unreadable_paths(connection, _LISTED)
-    bad = f"{len(rows)} files cannot be read: give this user the permission to, and sync again."
+    bad = f"Files that cannot be read: {len(rows):,}. Give this user the permission to, and sync again."
     return _warning(len(rows), rows, "Every file can be read.", bad)
 
 
@@ -45,7 +47,7 @@ def documents_usable(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckRes
         rows = figures.quarantined(connection, _LISTED)
     count = verdicts.get("quarantined", 0)
     return _warning(
-        count, rows, "Every document could be used.", f"{count:,} documents are quarantined: mend or remove them."
+        count, rows, "Every document could be used.", f"Quarantined documents: {count:,}. Mend or remove them."
     )
 
 
@@ -70,7 +72,7 @@ def weights_valid(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult
     with warehouse.database.read() as connection:
         count = figures.invalid_weight_count(connection)
         rows = figures.invalid_weights(connection, _LISTED)
-    return _warning(count, rows, "Every weight file is whole.", f"{count:,} weight files are broken: fetch them again.")
+    return _warning(count, rows, "Every weight file is whole.", f"Broken weight files: {count:,}. Fetch them again.")
 
 
 @dg.asset_check(asset=INSPECTIONS, description="No weights lie in the library twice.")
@@ -80,7 +82,12 @@ def weights_unique(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResul
         groups = figures.duplicate_groups(connection)
         rows = figures.duplicate_weights(connection, _LISTED)
     count = groups.get("same_file", 0) + groups.get("same_weights", 0)
-    return _warning(count, rows, "No weights lie here twice.", f"{count:,} groups of adapters share their weights.")
+    return _warning(
+        count,
+        rows,
+        "No weights lie here twice.",
+        f"Groups of adapters with the same weights: {count:,}. Keep one of each.",
+    )
 
 
 LIBRARY_CHECKS = [files_readable, documents_usable, quarantined_share, weights_valid, weights_unique]

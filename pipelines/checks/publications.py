@@ -25,7 +25,7 @@ def facet_counters_true(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheck
     ]
     return dg.AssetCheckResult(
         passed=not wrong,
-        description=f"{len(wrong):,} counters are wrong: list pages show wrong totals." if wrong else "All are true.",
+        description=f"Wrong counters: {len(wrong):,}. List pages show wrong totals." if wrong else "All are true.",
         metadata={"wrong": dg.MetadataValue.md(previews.table(wrong[:_LISTED]))} if wrong else {"counters": len(truth)},
     )
 
@@ -62,7 +62,11 @@ def index_current(warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult
     published = current(warehouse.database, warehouse.settings, INDEX.to_user_string())
     with warehouse.database.read() as connection:
         expected = figures.embedding_count(connection)
-        later = 0 if published is None else figures.embeddings_changed_after(connection, published.created_at)
+        later = (
+            0
+            if published is None
+            else figures.embeddings_after(connection, published.manifest["source"]["last_embedding"])
+        )
     indexed = 0 if published is None else int(published.manifest["n"])
     return dg.AssetCheckResult(
         passed=indexed == expected and later == 0,

@@ -28,8 +28,9 @@ from sqlalchemy import (
 )
 
 from pipelines import previews
-from pipelines.keys import ADAPTERS, DOCUMENTS, INSPECTIONS, LIBRARY_FILES, SPACE_NAMES, vector_key
+from pipelines.keys import ADAPTERS, SPACE_NAMES, vector_key
 from pipelines.resources import Warehouse
+from pipelines.tables import TABLES
 from warehouse.models import Base
 
 _DOMAIN = re.compile(r"([\w ]+(?: \| [\w ]+)+)(?::|$)")
@@ -37,16 +38,8 @@ _DOMAIN = re.compile(r"([\w ]+(?: \| [\w ]+)+)(?::|$)")
 
 _RANGE = re.compile(r"(?:^|\s)(\d+)\.\.(\d+)\b")
 
-TABLES: Mapping[dg.AssetKey, Sequence[str]] = {
-    LIBRARY_FILES: ("roots", "bundles", "files"),
-    DOCUMENTS: ("documents", "document_contents"),
-    ADAPTERS: ("adapters", "adapter_details", "adapter_tags", "adapter_search"),
-    INSPECTIONS: ("inspections", "findings", "duplicates"),
-}
-"""The tables behind each asset; an embedding space is a part of one table."""
-
 _PUBLISHED = {ADAPTERS}
-"""Assets whose broken rows would reach readers: their checks stop what is published from them."""
+"""Assets whose broken rows would reach readers: their grave faults stop what is published from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +114,14 @@ _DESCRIPTIONS = {
 }
 
 
-def _specs(key: dg.AssetKey, *, blocking: bool) -> list[dg.AssetCheckSpec]:
+_GRAVE = {"required_values", "references_resolve"}
+"""A value outside its domain is a fault to mend; a row that is no row must not be published."""
+
+
+def _specs(key: dg.AssetKey, *, published: bool) -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(name, asset=key, description=text, blocking=blocking) for name, text in _DESCRIPTIONS.items()
+        dg.AssetCheckSpec(name, asset=key, description=text, blocking=published and name in _GRAVE)
+        for name, text in _DESCRIPTIONS.items()
     ]
 
 
@@ -134,13 +132,13 @@ def _results(key: dg.AssetKey, broken: Sequence[Mapping[str, object]]) -> Iterat
             asset_key=key,
             check_name=name,
             passed=not rows,
-            description=f"{len(rows)} rules are broken." if rows else "Every row keeps every rule.",
+            description=f"Broken rules: {len(rows)}." if rows else "Every row keeps every rule.",
             metadata={"broken": dg.MetadataValue.md(previews.table(rows))} if rows else {},
         )
 
 
 def _table_check(key: dg.AssetKey, names: Sequence[str]) -> dg.AssetChecksDefinition:
-    @dg.multi_asset_check(name="_".join((*key.path, "tables")), specs=_specs(key, blocking=key in _PUBLISHED))
+    @dg.multi_asset_check(name="_".join((*key.path, "tables")), specs=_specs(key, published=key in _PUBLISHED))
     def check(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.AssetCheckResult]:
         tables = [Base.metadata.tables[name] for name in names]
         with warehouse.database.read() as connection:
@@ -156,7 +154,7 @@ def _embeddings_check() -> dg.AssetChecksDefinition:
     keys = {space: vector_key(space) for space in SPACE_NAMES}
 
     @dg.multi_asset_check(
-        name="vectors_table", specs=[spec for key in keys.values() for spec in _specs(key, blocking=True)]
+        name="vectors_table", specs=[spec for key in keys.values() for spec in _specs(key, published=True)]
     )
     def check(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.AssetCheckResult]:
         table = Base.metadata.tables["embeddings"]

@@ -1,0 +1,128 @@
+"""A small generated library, one real sync of it, and the means to compare what two syncs left behind."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from warehouse.engine import Database, connect, open_database
+from warehouse.models import Base
+from warehouse.samples import generate_library
+from warehouse.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+ADAPTERS = 12
+
+_VOLATILE = {
+    "pk", "id", "bundle_pk", "file_pk", "adapter_pk", "document_pk", "inode", "digest_at", "first_seen_at",
+    "inspected_at", "read_at", "found_at", "created_at", "updated_at", "last_ingested_at", "revision", "built_revision",
+}  # fmt: skip
+COMPARED = (
+    "adapters",
+    "adapter_details",
+    "adapter_tags",
+    "documents",
+    "files",
+    "inspections",
+    "findings",
+    "embeddings",
+)
+
+
+def settings_in(folder: Path, **changes: Any) -> Settings:
+    """Settings of a data folder, untouched by the caller's environment."""
+    return Settings(_env_file=None, data_dir=folder, **changes)  # type: ignore[call-arg]
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment of a process that works in a data folder."""
+    return {
+        **os.environ,
+        "LORA_MANAGER_DATA_DIR": str(settings.data_dir),
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a process of `pipelines.run` answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """Its JSON."""
+        answer: Mapping[str, Any] = json.loads(self.out)
+        return answer
+
+
+def run_job(settings: Settings, *arguments: str) -> Ran:
+    """Run `python -m pipelines.run` to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.run", *arguments],
+        env=environment_of(settings),
+        cwd=settings.data_dir.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def state_of(settings: Settings) -> dict[str, list[str]]:
+    """The rows of the tables that a sync derives, without numbers and times, in an order of their own."""
+    database = open_database(settings)
+    state: dict[str, list[str]] = {}
+    with database.read() as connection:
+        for name in COMPARED:
+            columns = [column for column in Base.metadata.tables[name].columns if column.name not in _VOLATILE]
+            state[name] = sorted(repr(tuple(row)) for row in connection.execute(select(*columns)))
+    database.dispose()
+    return state
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated library with some broken files in it. Read only, for all tests."""
+    folder = tmp_path_factory.mktemp("library") / "loras"
+    generate_library(folder, adapters=ADAPTERS)
+    return folder
+
+
+@dataclass(frozen=True)
+class Synced:
+    """A data folder after its first sync from the command line."""
+
+    settings: Settings
+    library: Path
+    ran: Ran
+
+
+@pytest.fixture(scope="session")
+def synced(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Synced:
+    """One real sync, shared by the tests that only look at it."""
+    settings = settings_in(tmp_path_factory.mktemp("synced") / "data")
+    return Synced(settings, library, run_job(settings, "sync_library", "--path", str(library), "--json"))
+
+
+@pytest.fixture
+def synced_copy(synced: Synced, tmp_path: Path) -> Iterator[Database]:
+    """The database after the first sync, to be broken."""
+    source = open_database(synced.settings)
+    target = tmp_path / "copy.sqlite3"
+    with source.read() as connection:
+        connection.exec_driver_sql(f"VACUUM INTO '{target}'")
+    source.dispose()
+    database = connect(f"sqlite:///{target}")
+    yield database
+    database.dispose()
