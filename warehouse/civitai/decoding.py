@@ -80,7 +80,8 @@ def _decode_slowly(raw: bytes, body: bytes) -> tuple[Any, bool]:
     except json.JSONDecodeError as error:
         raise Refusal(
             ReasonCode.NOT_JSON,
-            f"Not valid JSON: {error.msg} at line {error.lineno}, column {error.colno} (offset {error.pos}). "
+            f"Not valid JSON at line {error.lineno}, column {error.colno} (offset {error.pos}): "
+            f"{error.msg.removesuffix(' starting at')}. "
             "Repair the line, or delete the file and let the tool that wrote it fetch it again.",
         ) from None
     except ValueError as error:

@@ -27,6 +27,8 @@ from warehouse.civitai.values import is_lora_type
 from warehouse.civitai.verdicts import ComplaintCode, ReasonCode, Shape, Verdict
 
 _VERSION_MARKS: Final = frozenset({"files", "images", "trainedWords", "baseModel", "model"})
+# A person's note without any of A1111's own marks.
+_PLAIN_A1111: Final = frozenset({"description", "notes", "negative text"})
 _HEADER_MARKS: Final = ("ss_", "sshs_")
 _ADAPTER_SUFFIXES: Final = ("lora", "locon", "lycoris", "dora", "loha", "lokr", "control-lora")
 _INFO_SUFFIX: Final = ".civitai.info"
@@ -159,11 +161,14 @@ def _civitai_shape(data: JsonObject) -> Shape | None:
         return Shape.SEARCH_HIT
     if "modelId" in data and not data.keys().isdisjoint(_VERSION_MARKS):
         return Shape.VERSION
+    if isinstance(data.get("type"), str) and {"id", "creator", "stats"} <= data.keys():
+        # A model item whose versions were stripped.
+        return Shape.MODEL
     return None
 
 
 def _tool_shape(data: JsonObject) -> Shape | None:
-    if not data.keys().isdisjoint(a1111.MARKS):
+    if not data.keys().isdisjoint(a1111.MARKS) or (data and data.keys() <= _PLAIN_A1111):
         return Shape.A1111
     if "sha256" in data and "file_name" in data and ("usage_tips" in data or "civitai" in data):
         return Shape.LORA_MANAGER
@@ -195,11 +200,6 @@ def _header_shape(data: JsonObject) -> Shape | None:
     software = data.get("software")
     if "training_info" in data or (isinstance(software, dict) and software.get("name") == "ai-toolkit"):
         return Shape.HEADER_DUMP
-    if isinstance(data.get("type"), str) and "creator" in data and "stats" in data and "id" in data:
-        # A model item whose versions were stripped.
-        return Shape.MODEL
-    if {"description", "notes"} <= data.keys() and all(isinstance(value, str) for value in data.values()):
-        return Shape.A1111
     return None
 
 

@@ -5,24 +5,20 @@ What belongs here: which version is whose, the order of precedence, provenance, 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from warehouse.civitai.contradictions import contradictions
 from warehouse.civitai.drafts import DraftBuilder
 from warehouse.civitai.facts import AdapterDraft, BundleFacts, Finding, Merged, Source, WeightFacts
 from warehouse.civitai.records import Record
-from warehouse.civitai.resolution import Resolution, hash_matches, is_weight_claim, resolve
+from warehouse.civitai.resolution import Resolution, hash_matches, resolve
 from warehouse.civitai.statements import Statement
-from warehouse.civitai.values import family
 from warehouse.civitai.verdicts import FileState, FindingCode, ReasonCode, Severity, Verdict
 
 VersionKey = tuple[str, int]
 """`("id", version id)`, or `(document path, position)` of a version without a number."""
-
-_SURE: Final = 0.8
-"""Confidence from which the tensors' base model may contradict a document's."""
 
 
 class _Sorted(Struct, kw_only=True):
@@ -191,8 +187,8 @@ def _weight_draft(
         statements = [*_model_level(found, resolution.candidates), *found.siblings]
     else:
         statements = [*_one_model(found.models), *found.siblings]
-    statements = _ordered(statements, weight)
-    findings.extend(_mismatches(statements, weight))
+    statements = _ordered([*statements, *_kept_under_other_versions(found, resolution.key)], weight)
+    findings.extend(contradictions(statements, weight))
     return builder.build(
         statements,
         source_key=f"file:{weight.path}",
@@ -200,6 +196,17 @@ def _weight_draft(
         file_path=weight.path,
         file_state=FileState.PRESENT if weight.problem is None else FileState.INVALID,
     )
+
+
+def _kept_under_other_versions(found: _Sorted, chosen: VersionKey | None) -> list[Statement]:
+    """What a person keeps about the file in sidecars that name another version than the one it turned out to be."""
+    return [
+        item.user_facts_alone()
+        for key, statements in found.versions.items()
+        if key != chosen
+        for item in statements
+        if item.is_about_sibling and not item.record.user.is_empty()
+    ]
 
 
 def _model_level(found: _Sorted, candidates: Sequence[VersionKey]) -> list[Statement]:
@@ -236,89 +243,6 @@ def _ordered(statements: Iterable[Statement], weight: WeightFacts | None) -> lis
 def _is_matched(statement: Statement, weight: WeightFacts) -> bool:
     version = statement.record.version
     return version is not None and any(hash_matches(file, weight) for file in version.files)
-
-
-def _mismatches(statements: Sequence[Statement], weight: WeightFacts) -> list[Finding]:
-    findings = []
-    for statement in statements:
-        finding = _sha256_mismatch(statement, weight) or _payload_mismatch(statement, weight)
-        if finding is not None:
-            findings.append(finding)
-    finding = _base_model_mismatch(statements, weight)
-    if finding is not None:
-        findings.append(finding)
-    return findings
-
-
-def _sha256_mismatch(statement: Statement, weight: WeightFacts) -> Finding | None:
-    version = statement.record.version
-    if version is None or weight.sha256 is None:
-        return None
-    claimed = {file.hashes["sha256"] for file in version.files if is_weight_claim(file) and "sha256" in file.hashes}
-    if not claimed or weight.sha256.lower() in claimed:
-        return None
-    if any(hash_matches(file, weight) for file in version.files):
-        what, severity = "the same weights under another header", Severity.INFO
-    else:
-        what, severity = "other bytes than the ones described", Severity.WARNING
-    return Finding(
-        code=FindingCode.SHA256_MISMATCH,
-        severity=severity,
-        path=weight.path,
-        message=(
-            f"{weight.path} has the SHA-256 {weight.sha256[:12]}…, but {statement.source.path} states "
-            f"{', '.join(sorted(value[:12] + '…' for value in claimed))}: the file holds {what}. "
-            "Download it again, or let the tool fetch the sidecar again."
-        ),
-        data={"document": statement.source.path, "claimed": sorted(claimed), "measured": weight.sha256},
-    )
-
-
-def _payload_mismatch(statement: Statement, weight: WeightFacts) -> Finding | None:
-    claimed = statement.record.payload_sha256
-    if claimed is None or weight.payload_sha256 is None or claimed == weight.payload_sha256.lower():
-        return None
-    return Finding(
-        code=FindingCode.PAYLOAD_HASH_MISMATCH,
-        severity=Severity.INFO,
-        path=weight.path,
-        message=(
-            f"{statement.source.path} states the hash {claimed[:12]}… for the tensors of {weight.path}, but they have "
-            f"{weight.payload_sha256[:12]}…: the weights were changed after the hash was written."
-        ),
-        data={"document": statement.source.path, "claimed": claimed, "measured": weight.payload_sha256},
-    )
-
-
-def _base_model_mismatch(statements: Sequence[Statement], weight: WeightFacts) -> Finding | None:
-    header = weight.header
-    if header is None or header.base_model is None or (header.base_model_confidence or 0.0) < _SURE:
-        return None
-    measured = family(header.base_model)
-    for statement in statements:
-        stated = statement.record.version.base_model if statement.record.version is not None else None
-        claimed = family(stated)
-        if stated is None or claimed is None or stated.casefold() == "other":
-            continue
-        if claimed == measured:
-            return None
-        return Finding(
-            code=FindingCode.BASE_MODEL_MISMATCH,
-            severity=Severity.WARNING,
-            path=weight.path,
-            message=(
-                f"{statement.source.path} states the base model {stated}, but the tensors of {weight.path} are those "
-                f"of {header.base_model} ({header.base_model_evidence or 'by their shapes'}). The document's word is "
-                "kept; check that file and document belong together."
-            ),
-            data={
-                "document": statement.source.path,
-                "claimed": stated,
-                "measured": header.base_model,
-                "confidence": header.base_model_confidence,
-            },
-        )
-    return None
 
 
 def _sibling_draft(builder: DraftBuilder, found: _Sorted, findings: list[Finding]) -> list[AdapterDraft]:
@@ -360,7 +284,7 @@ def _remote_drafts(
             continue
         statements = [*own, *_of_same_model(found.models, own)]
         if bundle.weight is None and key == resolution.key:
-            statements += found.siblings
+            statements += [*found.siblings, *_kept_under_other_versions(found, key)]
         elif bundle.weight is not None or resolution.key is not None:
             # What a person keeps is about the file beside the document, which is another version.
             statements = [item.without_user_facts() for item in statements]

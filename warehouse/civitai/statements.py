@@ -78,3 +78,7 @@ class Statement(Struct, frozen=True):
         if self.record.user.is_empty():
             return self
         return Statement(self.source, msgspec.structs.replace(self.record, user=UserFacts()))
+
+    def user_facts_alone(self) -> "Statement":
+        """Only what a person keeps: it stays true of the file even where the document names another version."""
+        return Statement(self.source, Record(shape=self.record.shape, user=self.record.user))

@@ -313,6 +313,14 @@ def test_derived_fields_name_the_source_of_what_they_derive_from() -> None:
     assert "rating" not in result.provenance
 
 
+@pytest.mark.parametrize("here", [True, False])
+def test_what_a_person_keeps_outlives_a_stale_version_number(*, here: bool) -> None:
+    stale = {"activation text": "mine", "preferred weight": 0.4, "modelId": 7, "modelVersionId": 99}
+    result = merged(source(model(), DUMP), source(stale, A1111), beside=weight(sha256=SHA_A) if here else None)
+    drafts = {draft.civitai_version_id: draft for draft in result.drafts}
+    assert (drafts[11].activation_text, drafts[11].weight, drafts[99].weight) == ("mine", 0.4, None)
+
+
 def test_nothing_gives_nothing() -> None:
     assert merged().drafts == []
 

@@ -23,6 +23,7 @@ PLAIN_A1111 = {"description": "", "sd version": "SD1", "activation text": "x", "
         (PLAIN_A1111, Shape.A1111),
         ({**PLAIN_A1111, "modelId": 5, "modelVersionId": 6, "sha256": "A1" * 32}, Shape.A1111),
         ({"preferred weight": 0.5}, Shape.A1111),
+        ({"description": "a", "notes": "b"}, Shape.A1111),
         ({"file_name": "a", "sha256": "a1" * 32, "civitai": {}}, Shape.LORA_MANAGER),
         ({"file_name": "a", "sha256": "", "usage_tips": "{}"}, Shape.LORA_MANAGER),
         ({"ModelId": 1, "VersionId": 2, "ModelName": "A"}, Shape.STABILITY_MATRIX),
