@@ -26,6 +26,8 @@ from warehouse.civitai.records import Complaint, JsonObject, Reading, Record
 from warehouse.civitai.values import is_lora_type
 from warehouse.civitai.verdicts import ComplaintCode, ReasonCode, Shape, Verdict
 
+MAX_ITEMS: Final = 10_000
+"""Models of one list page; Civitai gives at most 100."""
 _VERSION_MARKS: Final = frozenset({"files", "images", "trainedWords", "baseModel", "model"})
 # A person's note without any of A1111's own marks.
 _PLAIN_A1111: Final = frozenset({"description", "notes", "negative text"})
@@ -247,7 +249,7 @@ def _read_page(fields: Fields, file_name: str) -> Reading:
     """A list page: every LoRA item is read, every other one is noted with its type."""
     records: list[Record] = []
     types: set[str] = set()
-    for item in fields.children("items"):
+    for item in fields.children("items", MAX_ITEMS):
         shape = detect_shape(item.data)
         if shape not in (Shape.MODEL, Shape.SEARCH_HIT, Shape.VERSION):
             fields.log.add(ComplaintCode.LEFT_OUT_ITEM, item.path, f"{item.path} is no model; it is left out.")

@@ -8,11 +8,16 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, Final
 
+import msgspec
+
 from warehouse.civitai.records import Complaint, JsonObject
 from warehouse.civitai.verdicts import ComplaintCode
 
 MAX_COMPLAINTS: Final = 100
 MAX_DEPTH: Final = 12
+MAX_UNKNOWN_BYTES: Final = 65_536
+_SIZED: Final = frozenset({str, list, dict})
+_ENCODER: Final = msgspec.json.Encoder()
 _INT64: Final = 2**63
 _NAMES: Final = {
     dict: "an object",
@@ -182,14 +187,24 @@ class Fields:
         self._wrong(key, "an object", value)
         return None
 
-    def children(self, key: str) -> "Iterator[Fields]":
-        """The objects of a list; items that are no objects are complained about and skipped."""
+    def children(self, key: str, limit: int | None = None) -> "Iterator[Fields]":
+        """The objects of a list; items that are no objects are complained about and skipped.
+
+        Items beyond `limit` are left out, with a complaint.
+        """
         value = self.data.get(key)
         if value is None:
             return
         if type(value) is not list:
             self._wrong(key, "a list of objects", value)
             return
+        if limit is not None and len(value) > limit:
+            self.log.add(
+                ComplaintCode.TOO_MANY,
+                f"{self.path}.{key}",
+                f"{self.path}.{key} lists {len(value):,} items; the first {limit:,} are taken.",
+            )
+            value = value[:limit]
         for index, item in enumerate(value):
             if type(item) is dict:
                 yield Fields(item, f"{self.path}.{key}[{index}]", self.log)
@@ -197,11 +212,35 @@ class Fields:
                 self.log.wrong_type(f"{self.path}.{key}[{index}]", "an object", item)
 
     def others(self, known: frozenset[str]) -> JsonObject:
-        """The keys that are not `known`, without nulls, bounded in depth and in the size of numbers."""
+        """The keys that are not `known`, without nulls, bounded in depth and in the size of numbers.
+
+        A value beyond `MAX_UNKNOWN_BYTES` stays in the raw document alone, with a complaint.
+        """
         unknown = self.data.keys() - known
         if not unknown:
             return {}
-        return {key: bounded(value) for key, value in self.data.items() if key in unknown and value is not None}
+        result: JsonObject = {}
+        for key, value in self.data.items():
+            if value is None or key not in unknown:
+                continue
+            if type(value) in _SIZED and _is_large(value):
+                path = f"{self.path}.{key}"
+                self.log.add(
+                    ComplaintCode.TOO_MANY,
+                    path,
+                    f"{path} holds more than {MAX_UNKNOWN_BYTES:,} bytes; it stays in the raw document alone.",
+                )
+                continue
+            result[key] = bounded(value)
+        return result
+
+
+def _is_large(value: Any) -> bool:
+    try:
+        return len(_ENCODER.encode(value)) > MAX_UNKNOWN_BYTES
+    except (RecursionError, OverflowError):
+        # Too deep, or a number beyond 64 bits: neither says anything about the size, and both are cut anyway.
+        return False
 
 
 def whole_number(text: str) -> int | None:

@@ -286,6 +286,20 @@ def test_complaints_are_bounded() -> None:
     assert reading.complaints[-1].code is ComplaintCode.TOO_MANY
 
 
+def test_versions_are_bounded() -> None:
+    reading = read(model(*({"id": number} for number in range(1, 2500))))
+    assert len(reading.records) == 2000
+    assert [(complaint.code, complaint.path) for complaint in reading.complaints] == [
+        (ComplaintCode.TOO_MANY, "$.modelVersions")
+    ]
+
+
+def test_large_unknown_values_stay_in_the_raw_document() -> None:
+    reading = read(model(odd=["x"] * 50_000, note="y" * 70_000, fine=["x"] * 100, big=2**80))
+    assert [complaint.path for complaint in reading.complaints] == ["$.odd", "$.note"]
+    assert reading.records[0].model.extra == {"fine": ["x"] * 100, "big": str(2**80)}
+
+
 def test_a1111_keys_inside_a_model_document_are_read() -> None:
     result = draft(
         model(

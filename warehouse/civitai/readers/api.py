@@ -13,6 +13,8 @@ from warehouse.civitai.records import Example, JsonObject, Licence, ModelFacts, 
 from warehouse.civitai.values import commercial_use, nsfw_level
 from warehouse.civitai.verdicts import ComplaintCode, Shape
 
+MAX_VERSIONS: Final = 2000
+MAX_FILES: Final = 500
 MAX_EXAMPLES: Final = 200
 _LICENCE_KEYS: Final = frozenset({"allowNoCredit", "allowCommercialUse", "allowDerivatives", "allowDifferentLicense"})
 _MODEL_KEYS: Final = _LICENCE_KEYS | {
@@ -35,7 +37,7 @@ def read_model(fields: Fields, shape: Shape = Shape.MODEL) -> tuple[Record, ...]
     user = a1111.user_facts(fields)
     records = tuple(
         Record(shape=shape, model=model, version=version_facts(version), user=user)
-        for version in fields.children("modelVersions")
+        for version in fields.children("modelVersions", MAX_VERSIONS)
     )
     return records or (Record(shape=shape, model=model, user=user),)
 
@@ -97,7 +99,7 @@ def version_facts(fields: Fields, known: frozenset[str] = _VERSION_KEYS) -> Vers
         description=fields.text("description"),
         base_model=fields.text("baseModel"),
         trained_words=fields.texts("trainedWords"),
-        files=tuple(file_claim(file) for file in fields.children("files")),
+        files=tuple(file_claim(file) for file in fields.children("files", MAX_FILES)),
         examples=examples(fields),
         download_url=fields.text("downloadUrl"),
         published_at=fields.moment("publishedAt") or fields.moment("createdAt"),
