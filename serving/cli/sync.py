@@ -1,19 +1,58 @@
 """`lora-manager sync`: folders into the library, or what that would change."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving.cli.context import DataOption, JsonOption, settings_of
+from serving.cli.context import DataOption, JsonOption, database_of, settings_of
 from serving.cli.folders import existing_folders
+from serving.cli.output import note, printable, show_json, show_table
 
 if TYPE_CHECKING:
+    from warehouse.engine import Database
     from warehouse.settings import Settings
 
 
-def _dry_run(settings: "Settings", paths: list[Path], *, as_json: bool) -> None:
-    raise NotImplementedError
+@contextmanager
+def _as_it_is(settings: "Settings") -> Iterator["Database"]:
+    """The database as it stands; an empty one in memory where there is none, since a dry run makes nothing."""
+    from warehouse.engine import connect
+
+    if not settings.database_url and not (settings.data_dir / "warehouse.sqlite3").exists():
+        empty = connect("sqlite://")
+        try:
+            yield empty
+        finally:
+            empty.dispose()
+        return
+    with database_of(settings) as database:
+        yield database
+
+
+def _dry_run(settings: "Settings", folders: list[Path], *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from warehouse.ingest import plan_sync
+
+    with _as_it_is(settings) as database:
+        plan = plan_sync(database, settings, folders or None)
+    if as_json:
+        show_json({**asdict(plan), "counts": plan.counts})
+        return
+    columns = ("change", "kind", "size", "path", "was")
+    rows = (
+        (change.change, change.kind, "" if change.size is None else change.size, change.path, change.old_path)
+        for change in plan.changes
+    )
+    if plan.changes:
+        show_table(columns, rows)
+    for obstacle in plan.obstacles:
+        note(f"not looked at: {printable(obstacle.message)}")
+    counted = ", ".join(f"{count:,} {change}" for change, count in plan.counts.items()) or "nothing to do"
+    note(f"{counted}; {plan.unchanged:,} unchanged. Nothing was written.")
 
 
 def sync(

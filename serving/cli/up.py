@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from warehouse.settings import Settings
 
 SAMPLE_ADAPTERS = 240
+LOOK_AT_FILES_UP_TO = 100_000
+"""Adapters; a start that looked at every file of a larger library would not take seconds. The watch finds the rest."""
+
 READY_WITHIN = 180.0
 """Seconds after which a system that is not ready is broken; it takes 10 on two cores."""
 
@@ -69,7 +72,18 @@ def _library(database: "Database", settings: "Settings", given: list[Path], *, s
     return _Library([folder], named=True)
 
 
-def _run_pipeline(settings: "Settings", library: _Library, run_folder: "RunFolder") -> None:
+def _nothing_to_read(database: "Database", settings: "Settings", library: _Library) -> bool:
+    """Whether no file differs from what was read; of a very large library only the folders are looked at."""
+    from warehouse.ingest import plan_sync
+    from warehouse.queries.overview import adapter_count
+
+    if adapter_count(database) > LOOK_AT_FILES_UP_TO:
+        return True
+    plan = plan_sync(database, settings, library.folders if library.named else None)
+    return not plan.changes and not plan.obstacles
+
+
+def _run_pipeline(database: "Database", settings: "Settings", library: _Library, run_folder: "RunFolder") -> None:
     """Ingest, embed, index and publish, unless that was done already for what is there now."""
     from serving.cli.pipeline import run_job
     from serving.version import VERSION
@@ -77,7 +91,7 @@ def _run_pipeline(settings: "Settings", library: _Library, run_folder: "RunFolde
     from warehouse.migrations import head
 
     stamp = {"signature": library_signature(settings, library.folders), "version": VERSION, "schema": head()}
-    if run_folder.stamp() == stamp:
+    if run_folder.stamp() == stamp and _nothing_to_read(database, settings, library):
         note("Library unchanged since the last start.")
         return
     named = library.folders if library.named else []
@@ -199,10 +213,10 @@ def _prepare(settings: "Settings", folders: list[Path], run_folder: "RunFolder",
     try:
         upgrade(database)
         library = _library(database, settings, folders, sample=sample)
+        prepare_dagster_home()
+        if library.folders:
+            _run_pipeline(database, settings, library, run_folder)
+        else:
+            note("Nothing to ingest yet. Add a library: lora-manager sync PATH")
     finally:
         database.dispose()
-    prepare_dagster_home()
-    if library.folders:
-        _run_pipeline(settings, library, run_folder)
-    else:
-        note("Nothing to ingest yet. Add a library: lora-manager sync PATH")
