@@ -6,7 +6,7 @@ import httpx
 
 from serving.cli.output import printable
 
-PROMPT = "portrait of a knight in ornate armour, watercolor style"
+PROMPT = "an airship captain in a clockwork city, watercolor"
 _SHOWN = 3
 
 

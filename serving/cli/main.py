@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from serving.cli.asking import recommend, similar
 from serving.cli.doctor import doctor
 from serving.cli.errors import Exit, explain
 from serving.cli.sample import sample
@@ -45,7 +46,7 @@ def _options(
     """Options before the command."""
 
 
-for command in (up, serve, sync, status, sql, doctor, sample, upgrade):
+for command in (up, serve, sync, status, similar, recommend, sql, doctor, sample, upgrade):
     app.command()(command)
 
 
