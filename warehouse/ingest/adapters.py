@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from warehouse import facets
 from warehouse.engine import AnyRow, Database
-from warehouse.ingest import deriving
+from warehouse.ingest import bulk, deriving
 from warehouse.ingest.calls import Call
 from warehouse.ingest.deriving import BUILD_PRODUCER, INSPECT_PRODUCER, BundleTask, Derived, DocumentTask, WeightTask
 from warehouse.ingest.pool import Pool
@@ -27,8 +27,8 @@ from warehouse.settings import Settings
 
 _LOAD_BUNDLES: Final = 512
 _BATCH_BUNDLES: Final = 32
-_BATCH_BYTES: Final = 4 * 2**20
-"""Bytes of documents, as they lie on disk, of one batch."""
+_LOAD_BYTES: Final = 8 * 2**20
+"""Bytes of documents, as they lie on disk, that are loaded at once."""
 _COMMIT_ADAPTERS: Final = 1_000
 _COMMIT_BUNDLES: Final = 512
 _MAX_PASSES: Final = 8
@@ -127,8 +127,8 @@ class _Pass:
             for group in _grouped(bundles, sizes):
                 with self._database.read() as connection:
                     tasks = self._tasks(connection, group)
-                if tasks:
-                    yield tasks
+                for start in range(0, len(tasks), _BATCH_BUNDLES):
+                    yield tasks[start : start + _BATCH_BUNDLES]
 
     def _tasks(self, connection: Connection, bundles: Sequence[AnyRow]) -> list[BundleTask]:
         pks = [row.pk for row in bundles]
@@ -219,19 +219,19 @@ def _due(connection: Connection, after: int) -> Sequence[AnyRow]:
 def _document_sizes(connection: Connection, pks: Sequence[int]) -> dict[int, int]:
     statement = (
         select(Document.bundle_pk, func.sum(Document.size))
-        .where(Document.bundle_pk.in_(pks))
+        .where(bulk.among(connection, Document.bundle_pk, pks))
         .group_by(Document.bundle_pk)
     )
     return dict(connection.execute(statement).tuples().all())
 
 
 def _grouped(bundles: Sequence[AnyRow], sizes: dict[int, int]) -> Iterator[list[AnyRow]]:
-    """Groups that are bounded by the bytes of their documents and by their number."""
+    """Groups that are bounded by the bytes of their documents."""
     group: list[AnyRow] = []
     size = 0
     for row in bundles:
         own = int(sizes.get(row.pk, 0))
-        if group and (len(group) >= _BATCH_BUNDLES or size + own > _BATCH_BYTES):
+        if group and size + own > _LOAD_BYTES:
             yield group
             group, size = [], 0
         group.append(row)
@@ -261,7 +261,7 @@ def _weights(connection: Connection, pks: Sequence[int]) -> dict[int, list[Weigh
             Inspection.facts,
         )
         .outerjoin(Inspection, Inspection.file_pk == File.pk)
-        .where(File.bundle_pk.in_(pks))
+        .where(bulk.among(connection, File.bundle_pk, pks))
         .order_by(File.path)
     )
     weights: dict[int, list[WeightTask]] = defaultdict(list)
@@ -293,7 +293,7 @@ def _documents(connection: Connection, pks: Sequence[int], *, own: bool = True) 
         select(Document.bundle_pk, Document.path, Document.size, Document.mtime_ns, DocumentContent.raw)
         .join(DocumentContent, DocumentContent.document_pk == Document.pk)
         .where(
-            Document.bundle_pk.in_(pks),
+            bulk.among(connection, Document.bundle_pk, pks),
             Document.state != "missing",
             or_(Document.verdict.in_(_ADAPTED), Document.state == "unreadable"),
         )
@@ -317,7 +317,7 @@ def _foreign_documents(
     if not wanted:
         return {}
     claims = connection.execute(
-        select(HashClaim.value, HashClaim.bundle_pk).where(HashClaim.value.in_(list(wanted)))
+        select(HashClaim.value, HashClaim.bundle_pk).where(bulk.among(connection, HashClaim.value, wanted))
     ).all()
     if not claims:
         return {}
@@ -343,9 +343,9 @@ def _wake_files(connection: Connection, derived: Sequence[Derived]) -> None:
     hashes = [value for item in derived for value, kind in item.claims if kind == "sha256"]
     if not hashes:
         return
-    files = set(
-        connection.execute(select(File.bundle_pk).where(File.sha256.in_(hashes), File.state != "missing")).scalars()
-    ) - {item.pk for item in derived}
+    claimed = bulk.among(connection, File.sha256, hashes)
+    files = set(connection.execute(select(File.bundle_pk).where(claimed, File.state != "missing")).scalars())
+    files -= {item.pk for item in derived}
     if not files:
         return
     documented = select(Document.bundle_pk).where(Document.verdict == "accepted", Document.state != "missing")

@@ -6,12 +6,12 @@ bundles, names that clash, user state (`writer`).
 """
 
 import hashlib
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from isal import isal_zlib
 from msgspec import Struct
 
 from warehouse.civitai import AdapterDraft, BundleFacts, Finding, Source, Verdict, WeightFacts, merge, read_document
@@ -166,7 +166,7 @@ def derive(task: BundleTask, max_bytes: int) -> Derived:
 
 
 def _source(document: DocumentTask, max_bytes: int) -> Source:
-    raw = zlib.decompress(document.raw)
+    raw = isal_zlib.decompress(document.raw)
     name = document.path.rpartition("/")[2]
     # The limit may have been lowered since the bytes were taken; they count all the same.
     reading = read_document(raw, file_name=name, max_bytes=max(max_bytes, len(raw)))

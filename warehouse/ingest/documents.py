@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from warehouse.engine import AnyRow, Database
-from warehouse.ingest import reading
+from warehouse.ingest import bulk, reading
 from warehouse.ingest.calls import Call
 from warehouse.ingest.pool import Pool
 from warehouse.ingest.progress import Progress, Silence
@@ -139,7 +138,7 @@ def _write(database: Database, outcomes: Sequence[ReadOutcome]) -> Counter[str]:
                     Document.reason_code,
                     Document.producer,
                     Document.state,
-                ).where(Document.pk.in_(pks))
+                ).where(bulk.among(connection, Document.pk, pks))
             )
         }
         changed = [outcome for outcome in outcomes if _differs(known[outcome.pk], outcome)]
@@ -148,7 +147,9 @@ def _write(database: Database, outcomes: Sequence[ReadOutcome]) -> Counter[str]:
         _write_complaints(connection, changed, known)
         bundles = sorted({known[outcome.pk].bundle_pk for outcome in changed})
         if bundles:
-            connection.execute(update(Bundle).where(Bundle.pk.in_(bundles)).values(revision=Bundle.revision + 1))
+            connection.execute(
+                update(Bundle).where(bulk.among(connection, Bundle.pk, bundles)).values(revision=Bundle.revision + 1)
+            )
     states = Counter(outcome.state for outcome in outcomes)
     return Counter(read=states["present"], missing=states["missing"], changed=len(changed))
 
@@ -169,41 +170,26 @@ def _write_outcomes(connection: Connection, outcomes: Sequence[ReadOutcome]) -> 
     now = utc_now()
     read = [
         {
-            "document": outcome.pk,
-            "new_size": outcome.size,
-            "new_mtime_ns": outcome.mtime_ns,
-            "new_digest": outcome.digest,
-            "new_shape": outcome.shape,
-            "new_verdict": outcome.verdict,
-            "new_reason_code": outcome.reason_code,
-            "new_reason": outcome.reason,
-            "new_complaints": outcome.complaint_count,
+            "pk": outcome.pk,
+            "size": outcome.size,
+            "mtime_ns": outcome.mtime_ns,
+            "read_size": outcome.size,
+            "read_mtime_ns": outcome.mtime_ns,
+            "digest": outcome.digest,
+            "shape": outcome.shape,
+            "verdict": outcome.verdict,
+            "reason_code": outcome.reason_code,
+            "reason": outcome.reason,
+            "complaints": outcome.complaint_count,
+            "state": "present",
+            "missing_since": None,
+            "producer": READ_PRODUCER,
+            "read_at": now,
         }
         for outcome in outcomes
         if outcome.state == "present"
     ]
-    if read:
-        connection.execute(
-            update(Document)
-            .where(Document.pk == bindparam("document"))
-            .values(
-                size=bindparam("new_size"),
-                mtime_ns=bindparam("new_mtime_ns"),
-                read_size=bindparam("new_size"),
-                read_mtime_ns=bindparam("new_mtime_ns"),
-                digest=bindparam("new_digest"),
-                shape=bindparam("new_shape"),
-                verdict=bindparam("new_verdict"),
-                reason_code=bindparam("new_reason_code"),
-                reason=bindparam("new_reason"),
-                complaints=bindparam("new_complaints"),
-                state="present",
-                missing_since=None,
-                producer=READ_PRODUCER,
-                read_at=now,
-            ),
-            read,
-        )
+    bulk.update(connection, bulk.table_of(Document), "pk", read)
     missing = [outcome.pk for outcome in outcomes if outcome.state == "missing"]
     if missing:
         connection.execute(update(Document).where(Document.pk.in_(missing)).values(state="missing", missing_since=now))
@@ -227,23 +213,18 @@ def _write_contents(connection: Connection, outcomes: Sequence[ReadOutcome]) -> 
     if grown:
         connection.execute(delete(DocumentContent).where(DocumentContent.document_pk.in_(grown)))
     rows = [{"document_pk": outcome.pk, "raw": outcome.raw} for outcome in outcomes if outcome.raw is not None]
-    if not rows:
-        return
-    module = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = module.insert(DocumentContent)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["document_pk"], set_={"raw": statement.excluded.raw}), rows
-    )
+    bulk.insert(connection, bulk.table_of(DocumentContent), rows, conflict="replace")
 
 
 def _write_complaints(connection: Connection, outcomes: Sequence[ReadOutcome], known: dict[int, AnyRow]) -> None:
     """Replace the findings about these documents."""
+    bundles = {known[outcome.pk].bundle_pk for outcome in outcomes}
     paths = [known[outcome.pk].path for outcome in outcomes]
     connection.execute(
         delete(Finding).where(
-            Finding.bundle_pk.in_({known[outcome.pk].bundle_pk for outcome in outcomes}),
+            bulk.among(connection, Finding.bundle_pk, bundles),
             Finding.origin == ORIGIN,
-            Finding.path.in_(paths),
+            bulk.among(connection, Finding.path, paths),
         )
     )
     now = utc_now()
@@ -261,5 +242,4 @@ def _write_complaints(connection: Connection, outcomes: Sequence[ReadOutcome], k
         for outcome in outcomes
         for complaint in outcome.complaints
     ]
-    if rows:
-        connection.execute(insert(Finding), rows)
+    bulk.insert(connection, bulk.table_of(Finding), rows)

@@ -28,17 +28,17 @@ class Element:
     rank: int = 0
 
 
-DOCUMENT_SUFFIXES: Final = (
-    # The longest first: what is left of one is the stem.
-    ".rgthree-info.json",
-    ".metadata.json",
-    ".api_info.json",
-    ".civitai.info",
-    ".cm-info.json",
-    ".swarm.json",
-    ".json",
-    ".info",
+_LONG_DOCUMENT_SUFFIXES: Final = frozenset(
+    {
+        ".api_info.json",
+        ".civitai.info",
+        ".cm-info.json",
+        ".metadata.json",
+        ".rgthree-info.json",
+        ".swarm.json",
+    }
 )
+"""Suffixes of two parts; every other `.json` and `.info` is a document under the name before it."""
 _AFTER_FULL_NAME: Final = ".rgthree-info.json"
 """The one suffix that follows the full name of the weight file, its suffix included."""
 
@@ -82,20 +82,23 @@ def classify(name: str) -> Element | None:
     if ending in WEIGHT_SUFFIXES:
         return Element(ElementKind.WEIGHT, name[:dot])
     if ending in (".json", ".info"):
-        return _document(name, lower)
+        return _document(name, lower, dot)
     if ending in _PREVIEW_ENDINGS:
         return _preview(name, lower)
     return None
 
 
-def _document(name: str, lower: str) -> Element:
-    suffix = next(suffix for suffix in DOCUMENT_SUFFIXES if lower.endswith(suffix))
-    stem = name[: -len(suffix)]
+def _document(name: str, lower: str, dot: int) -> Element:
+    before = lower.rfind(".", 0, dot)
+    suffix = lower[before:] if before > 0 else ""
+    if suffix not in _LONG_DOCUMENT_SUFFIXES:
+        return Element(ElementKind.DOCUMENT, name[:dot])
+    stem = name[:before]
     if suffix == _AFTER_FULL_NAME:
-        dot = stem.rfind(".")
-        if dot > 0 and stem[dot:].lower() in WEIGHT_SUFFIXES:
-            stem = stem[:dot]
-    return Element(ElementKind.DOCUMENT, stem or name)
+        inner = stem.rfind(".")
+        if inner > 0 and stem[inner:].lower() in WEIGHT_SUFFIXES:
+            stem = stem[:inner]
+    return Element(ElementKind.DOCUMENT, stem)
 
 
 def _preview(name: str, lower: str) -> Element | None:

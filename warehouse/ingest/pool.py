@@ -66,7 +66,7 @@ class _Worker:
 
     def _obituary(self) -> str:
         assert self._process is not None
-        code = self._process.wait(timeout=10)
+        code = self._process.wait()
         self._process = None
         return f"the worker process ended with {'signal' if code < 0 else 'code'} {abs(code)}"
 
@@ -77,7 +77,7 @@ class _Worker:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
-        process.wait(timeout=30)
+        process.wait()
 
 
 class Pool(Generic[TaskT, ResultT]):

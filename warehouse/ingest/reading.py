@@ -5,17 +5,17 @@ Whatever the file system or the bytes do, the answer is an outcome, never an exc
 
 import os
 import stat
-import zlib
 from pathlib import PurePath
 from typing import Final, Literal
 
 from blake3 import blake3
+from isal import isal_zlib
 from msgspec import Struct
 
 from warehouse.civitai import ReasonCode, Shape, Verdict, read_document
 
 COMPRESSION_LEVEL: Final = 1
-"""Level 6 saves 12 % more bytes of Civitai's JSON and takes three times as long."""
+"""Of ISA-L, whose output is zlib's: the size of zlib's level 1 in a third of the time."""
 MAX_COMPLAINTS: Final = 20
 """Complaints of one document that are kept; all of them are counted."""
 
@@ -108,7 +108,7 @@ def _judge(task: ReadTask, raw: bytes, status: os.stat_result, max_bytes: int) -
             Complained(complaint.code, complaint.path, complaint.message)
             for complaint in reading.complaints[:MAX_COMPLAINTS]
         ],
-        raw=zlib.compress(raw, COMPRESSION_LEVEL),
+        raw=isal_zlib.compress(raw, COMPRESSION_LEVEL),
     )
 
 

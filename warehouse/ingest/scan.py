@@ -11,30 +11,38 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from warehouse.engine import AnyRow, Database, Session
-from warehouse.ingest import staging
+from warehouse.ingest import bulk, staging
 from warehouse.ingest.elements import ElementKind
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.ingest.report import StageReport
 from warehouse.ingest.roots import LibraryError, LibraryRoots, choose, register
 from warehouse.ingest.signature import library_signature
-from warehouse.ingest.staging import Change, below_any
+from warehouse.ingest.staging import CHANGES, FOUND, Change, below, below_any, within
 from warehouse.ingest.walk import Obstacle, Walk
 from warehouse.locks import exclusive
-from warehouse.models import Adapter, Bundle, Document, File, Finding, Root, utc_now
+from warehouse.models import Adapter, Bundle, Document, File, Finding, Root, UtcDateTime, utc_now
 from warehouse.settings import Settings
 
-CHUNK = 1_000
+CHUNK = 2_000
 MAX_FINDINGS = 5_000
 """Obstacles beyond these are counted, not kept: a tree of undecodable names is one problem, not a million."""
 ORIGIN = "scan"
-
-_BundleKey = tuple[str, str]
 
 
 def scan_library(
@@ -95,28 +103,25 @@ class _Scan:
         self._session = session
         self._walk = walk
         self._progress = progress
-        self._roots: dict[str, int] = {}
         self._now = utc_now()
+        self._root_of: ColumnElement[int] = literal(0)
 
     def run(self, *, force: bool) -> dict[str, int]:
         """Write every difference; what was written, by kind of change."""
         with self._session.write() as connection:
-            self._roots = register(connection, self._walk.roots)
+            roots = register(connection, self._walk.roots)
+            self._root_of = case(*((below(FOUND.c.directory, path), pk) for path, pk in roots.items()))
         with self._session.temporary() as connection:
             counts = staging.counts(connection)
             found = staging.found_counts(connection)
+            last = staging.last_change(connection)
         total = sum(counts.values())
         self._progress.start(total, "files")
-        last = 0
-        while True:
-            with self._session.temporary() as connection:
-                rows = staging.changes_after(connection, last, CHUNK)
-            if not rows:
-                break
+        for first in range(1, last + 1, CHUNK):
+            chunk = within(first, first + CHUNK - 1)
             with self._session.write() as connection:
-                self._apply(connection, rows)
-            last = rows[-1].seq
-            self._progress.advance(len(rows))
+                self._apply(connection, chunk)
+            self._progress.advance(min(CHUNK, last - first + 1))
         previews = self._apply_previews()
         if force:
             self._reread_everything()
@@ -131,48 +136,57 @@ class _Scan:
             **changes,
         }
 
-    def _apply(self, connection: Connection, rows: Sequence[AnyRow]) -> None:
-        groups: dict[tuple[str, str], list[AnyRow]] = defaultdict(list)
-        for row in rows:
-            # The file is back since the comparison, or lies outside the walked folders: then it is a copy.
-            is_copy = row.change == Change.MOVED and os.path.lexists(row.old_path)
-            groups[row.kind, Change.NEW if is_copy else row.change].append(row)
-        bundles = self._bundles(connection, [row for row in rows if row.directory is not None])
+    def _apply(self, connection: Connection, chunk: ColumnElement[bool]) -> None:
+        _take_copies_for_new(connection, chunk)
+        self._insert_bundles(connection, chunk)
+        self._insert_new(connection, chunk)
         touched: set[int] = set()
-        for (kind, change), members in groups.items():
-            touched |= _apply_group(connection, ElementKind(kind), Change(change), members, bundles, self._now)
+        for (kind, change), rows in _known_changes(connection, chunk).items():
+            touched |= _apply_group(connection, ElementKind(kind), Change(change), rows, self._now)
         _raise_revisions(connection, touched)
 
-    def _bundles(self, connection: Connection, rows: Iterable[AnyRow]) -> dict[_BundleKey, int]:
-        keys = list(dict.fromkeys((row.directory, row.stem) for row in rows))
-        if not keys:
-            return {}
-        module = sqlite if connection.dialect.name == "sqlite" else postgresql
-        known = _bundle_pks(connection, keys)
-        missing = [key for key in keys if key not in known]
-        if missing:
-            connection.execute(
-                module.insert(Bundle).on_conflict_do_nothing(),
-                [
-                    {
-                        "root_pk": self._root_of(directory),
-                        "directory": directory,
-                        "stem": stem,
-                        "revision": 0,
-                        "built_revision": 0,
-                    }
-                    for directory, stem in missing
-                ],
-            )
-            known |= _bundle_pks(connection, missing)
-        return known
+    def _insert_bundles(self, connection: Connection, chunk: ColumnElement[bool]) -> None:
+        new = (
+            select(self._root_of, FOUND.c.directory, FOUND.c.stem, literal(0), literal(0))
+            .join(CHANGES, and_(CHANGES.c.path == FOUND.c.path, CHANGES.c.kind == FOUND.c.kind))
+            .outerjoin(Bundle, and_(Bundle.directory == FOUND.c.directory, Bundle.stem == FOUND.c.stem))
+            .where(chunk, Bundle.pk.is_(None))
+            .group_by(FOUND.c.directory, FOUND.c.stem)
+            .order_by(func.min(CHANGES.c.seq))
+        )
+        columns = ["root_pk", "directory", "stem", "revision", "built_revision"]
+        connection.execute(insert(Bundle).from_select(columns, new))
 
-    def _root_of(self, directory: str) -> int:
-        path = Path(directory)
-        for root, pk in self._roots.items():
-            if path.is_relative_to(root):
-                return pk
-        raise AssertionError(f"{directory} is below no root")
+    def _insert_new(self, connection: Connection, chunk: ColumnElement[bool]) -> None:
+        for kind, model in ((ElementKind.WEIGHT, File), (ElementKind.DOCUMENT, Document)):
+            new = and_(chunk, CHANGES.c.change == Change.NEW, CHANGES.c.kind == kind)
+            seen = literal(self._now, UtcDateTime) if model is File else literal(0)
+            rows = (
+                select(
+                    Bundle.pk,
+                    FOUND.c.path,
+                    FOUND.c.size,
+                    FOUND.c.mtime_ns,
+                    FOUND.c.inode,
+                    literal("present"),
+                    seen,
+                )
+                .select_from(CHANGES)
+                .join(FOUND, and_(FOUND.c.path == CHANGES.c.path, FOUND.c.kind == kind))
+                .join(Bundle, and_(Bundle.directory == FOUND.c.directory, Bundle.stem == FOUND.c.stem))
+                .where(new)
+                .order_by(CHANGES.c.seq)
+            )
+            columns = ["bundle_pk", "path", "size", "mtime_ns", "inode", "state"]
+            last = "first_seen_at" if model is File else "complaints"
+            connection.execute(insert(model).from_select([*columns, last], rows))
+        # A document makes its bundle due when it has been read.
+        due = (
+            select(File.bundle_pk)
+            .join(CHANGES, CHANGES.c.path == File.path)
+            .where(chunk, CHANGES.c.change == Change.NEW, CHANGES.c.kind == ElementKind.WEIGHT)
+        )
+        connection.execute(update(Bundle).where(Bundle.pk.in_(due)).values(revision=Bundle.revision + 1))
 
     def _apply_previews(self) -> int:
         statement = staging.preview_changes(self._walk)
@@ -205,80 +219,87 @@ class _Scan:
             )
 
 
-def _bundle_pks(connection: Connection, keys: Sequence[_BundleKey]) -> dict[_BundleKey, int]:
-    statement = select(Bundle.directory, Bundle.stem, Bundle.pk).where(tuple_(Bundle.directory, Bundle.stem).in_(keys))
-    return {(row.directory, row.stem): row.pk for row in connection.execute(statement)}
+def _take_copies_for_new(connection: Connection, chunk: ColumnElement[bool]) -> None:
+    """What looked moved is a copy if the old file is there after all: back since the walk, or outside of it."""
+    moved = connection.execute(
+        select(CHANGES.c.seq, CHANGES.c.old_path).where(chunk, CHANGES.c.change == Change.MOVED)
+    ).all()
+    copies = [row.seq for row in moved if os.path.lexists(row.old_path)]
+    if copies:
+        connection.execute(update(CHANGES).where(CHANGES.c.seq.in_(copies)).values(change=Change.NEW, row_pk=None))
+
+
+def _known_changes(connection: Connection, chunk: ColumnElement[bool]) -> dict[tuple[str, str], list[AnyRow]]:
+    """The differences of rows that exist, by kind and change, with what the walk saw and the bundle they are in now."""
+    statement = (
+        select(
+            CHANGES.c.kind,
+            CHANGES.c.change,
+            CHANGES.c.path,
+            CHANGES.c.row_pk,
+            CHANGES.c.old_path,
+            Bundle.pk.label("bundle_pk"),
+            FOUND.c.size,
+            FOUND.c.mtime_ns,
+            FOUND.c.inode,
+        )
+        .outerjoin(FOUND, and_(FOUND.c.path == CHANGES.c.path, FOUND.c.kind == CHANGES.c.kind))
+        .outerjoin(Bundle, and_(Bundle.directory == FOUND.c.directory, Bundle.stem == FOUND.c.stem))
+        .where(chunk, CHANGES.c.change != Change.NEW)
+        .order_by(CHANGES.c.seq)
+    )
+    groups: dict[tuple[str, str], list[AnyRow]] = defaultdict(list)
+    for row in connection.execute(statement):
+        groups[row.kind, row.change].append(row)
+    return groups
 
 
 def _raise_revisions(connection: Connection, bundle_pks: Iterable[int]) -> None:
     pks = sorted(bundle_pks)
     if pks:
-        connection.execute(update(Bundle).where(Bundle.pk.in_(pks)).values(revision=Bundle.revision + 1))
+        connection.execute(
+            update(Bundle).where(bulk.among(connection, Bundle.pk, pks)).values(revision=Bundle.revision + 1)
+        )
 
 
 def _apply_group(
-    connection: Connection,
-    kind: ElementKind,
-    change: Change,
-    rows: Sequence[AnyRow],
-    bundles: dict[_BundleKey, int],
-    now: datetime,
+    connection: Connection, kind: ElementKind, change: Change, rows: Sequence[AnyRow], now: datetime
 ) -> set[int]:
     """Write the rows of one kind and change; the bundles whose adapters may be others now."""
     model: type[File] | type[Document] = File if kind is ElementKind.WEIGHT else Document
-    if change is Change.NEW:
-        return _insert(connection, model, rows, bundles, now)
     pks = [row.row_pk for row in rows]
-    before = set(connection.execute(select(model.bundle_pk).where(model.pk.in_(pks))).scalars())
+    before = set(connection.execute(select(model.bundle_pk).where(bulk.among(connection, model.pk, pks))).scalars())
     if change is Change.VANISHED:
-        connection.execute(update(model).where(model.pk.in_(pks)).values(state="missing", missing_since=now))
+        connection.execute(
+            update(model).where(bulk.among(connection, model.pk, pks)).values(state="missing", missing_since=now)
+        )
         return before
     if change is Change.MOVED:
-        _rename_sources(connection, kind, rows, bundles)
-    values = [_values(row, bundles) for row in rows]
-    statement = update(model).where(model.pk == bindparam("row_pk"))
-    changed: dict[str, Any] = {name: bindparam(f"new_{name}") for name in values[0] if name != "row_pk"}
+        _rename_sources(connection, kind, rows)
     watermarks = _watermarks(model) if change is Change.CHANGED else {}
-    connection.execute(
-        statement.values(**changed, state="present", missing_since=None, **watermarks),
-        [{name if name == "row_pk" else f"new_{name}": value for name, value in row.items()} for row in values],
+    bulk.update(
+        connection,
+        bulk.table_of(model),
+        "pk",
+        [
+            {
+                "pk": row.row_pk,
+                "bundle_pk": row.bundle_pk,
+                "path": row.path,
+                "size": row.size,
+                "mtime_ns": row.mtime_ns,
+                "inode": row.inode,
+                "state": "present",
+                "missing_since": None,
+                **watermarks,
+            }
+            for row in rows
+        ],
     )
     if change is Change.CHANGED and model is Document:
         # Its bytes may be the same: whoever reads it knows whether its adapters are due.
         return set()
-    return before | {row["bundle_pk"] for row in values}
-
-
-def _insert(
-    connection: Connection,
-    model: type[File] | type[Document],
-    rows: Sequence[AnyRow],
-    bundles: dict[_BundleKey, int],
-    now: datetime,
-) -> set[int]:
-    values: list[dict[str, Any]] = []
-    for row in rows:
-        value = {**_values(row, bundles), "state": "present"}
-        del value["row_pk"]
-        if model is File:
-            value["first_seen_at"] = now
-        else:
-            value["complaints"] = 0
-        values.append(value)
-    connection.execute(insert(model), values)
-    # A document makes its bundle due when it has been read.
-    return {value["bundle_pk"] for value in values} if model is File else set()
-
-
-def _values(row: AnyRow, bundles: dict[_BundleKey, int]) -> dict[str, Any]:
-    return {
-        "row_pk": row.row_pk,
-        "bundle_pk": bundles[row.directory, row.stem],
-        "path": row.path,
-        "size": row.size,
-        "mtime_ns": row.mtime_ns,
-        "inode": row.inode,
-    }
+    return before | {row.bundle_pk for row in rows}
 
 
 def _watermarks(model: type[File] | type[Document]) -> dict[str, None]:
@@ -288,12 +309,9 @@ def _watermarks(model: type[File] | type[Document]) -> dict[str, None]:
     return dict.fromkeys(("hashed_size", "hashed_mtime_ns", "sha256", "payload_sha256", "blake3", "crc32", "autov1"))
 
 
-def _rename_sources(
-    connection: Connection, kind: ElementKind, rows: Sequence[AnyRow], bundles: dict[_BundleKey, int]
-) -> None:
+def _rename_sources(connection: Connection, kind: ElementKind, rows: Sequence[AnyRow]) -> None:
     """Let the adapters of moved files and documents keep their identity, which names the path."""
     for row in rows:
-        bundle_pk = bundles[row.directory, row.stem]
         if kind is ElementKind.WEIGHT:
             new_keys = {f"file:{row.old_path}": f"file:{row.path}"}
         else:
@@ -312,7 +330,7 @@ def _rename_sources(
             connection.execute(
                 update(Adapter)
                 .where(Adapter.source_key.in_(renamed))
-                .values(source_key=case(renamed, value=Adapter.source_key), bundle_pk=bundle_pk)
+                .values(source_key=case(renamed, value=Adapter.source_key), bundle_pk=row.bundle_pk)
             )
 
 

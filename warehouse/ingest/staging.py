@@ -36,6 +36,7 @@ from sqlalchemy import (
 )
 
 from warehouse.engine import AnyRow, Session
+from warehouse.ingest import bulk
 from warehouse.ingest.elements import ElementKind, classify
 from warehouse.ingest.walk import Entry, Obstacle, Walk
 from warehouse.models import Bundle, Document, File
@@ -126,7 +127,7 @@ def stage(session: Session, walk: Walk, *, believe_empty: bool = False) -> None:
     entries = walk.entries()
     while batch := list(islice(entries, _BATCH)):
         with session.temporary() as connection:
-            connection.execute(insert(FOUND), [_row(entry) for entry in batch])
+            bulk.insert(connection, FOUND, [_row(entry) for entry in batch])
     with session.temporary() as connection:
         _index(connection, FOUND)
         _join_civitdl(connection)
@@ -344,6 +345,17 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
 def found_counts(connection: Connection) -> dict[str, int]:
     """How many files the walk found, by kind of element."""
     return dict(connection.execute(select(FOUND.c.kind, func.count()).group_by(FOUND.c.kind)).tuples().all())
+
+
+def last_change(connection: Connection) -> int:
+    """The number of the last difference; 0 without any."""
+    last: int | None = connection.execute(select(func.max(CHANGES.c.seq))).scalar()
+    return last or 0
+
+
+def within(first: int, last: int) -> ColumnElement[bool]:
+    """Differences with numbers from `first` to `last`."""
+    return CHANGES.c.seq.between(first, last)
 
 
 def changes_after(connection: Connection, seq: int, limit: int) -> Sequence[AnyRow]:

@@ -5,15 +5,13 @@ What was derived before with the same outcome is not written again, so a rebuild
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Text, bindparam, cast, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 from sqlalchemy import func as sql
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import JSONB
 
 from warehouse import facets
 from warehouse.civitai import html_to_text
@@ -21,7 +19,7 @@ from warehouse.engine import AnyRow
 from warehouse.facets import COLUMN_FACETS, FacetKey
 from warehouse.fulltext import search_row, segment
 from warehouse.ids import new_id
-from warehouse.ingest import naming, tombstones, userstate
+from warehouse.ingest import bulk, naming, tombstones, userstate
 from warehouse.ingest.deriving import (
     BUILD_PRODUCER,
     INSPECT_PRODUCER,
@@ -49,7 +47,6 @@ from warehouse.models import (
 ORIGIN: Final = "adapters"
 NAME_CLASH: Final = "name_clash"
 VERSION_ELSEWHERE: Final = "version_elsewhere"
-_JSON_COLUMNS: Final = frozenset({"tags", "trained_words", "triggers", "stats", "licence", "extra"})
 _LIGHT: Final = (
     "pk",
     "id",
@@ -113,7 +110,6 @@ class _Writer:
         self._written = Written()
         self._facets: Counter[FacetKey] = Counter()
         self._clashes: list[tuple[int, DerivedFinding]] = []
-        self._module: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
 
     def run(self) -> Written:
         # A fault of ours yields no adapters, which must not look like adapters that are gone.
@@ -134,6 +130,9 @@ class _Writer:
         self._finish_bundles()
         return self._written
 
+    def _among(self, column: Any, values: Collection[Any]) -> ColumnElement[bool]:
+        return bulk.among(self._connection, column, values)
+
     # What is known.
 
     def _rows(self) -> list[AnyRow]:
@@ -142,10 +141,10 @@ class _Writer:
         rows: dict[int, AnyRow] = {}
         columns = [getattr(Adapter, name) for name in _LIGHT]
         for condition in (
-            Adapter.bundle_pk.in_(pks),
-            Adapter.source_key.in_(keys),
-            Adapter.civitai_version_id.in_(versions),
-            Adapter.file_path.in_(paths) & Adapter.bundle_pk.is_(None),
+            self._among(Adapter.bundle_pk, pks),
+            self._among(Adapter.source_key, keys),
+            self._among(Adapter.civitai_version_id, versions),
+            self._among(Adapter.file_path, paths) & Adapter.bundle_pk.is_(None),
         ):
             for row in self._connection.execute(select(*columns).where(condition)):
                 rows[row.pk] = row
@@ -162,7 +161,7 @@ class _Writer:
         if not bundles:
             return set()
         stones = self._connection.execute(
-            select(Tombstone.source_key, Tombstone.fingerprint).where(Tombstone.source_key.in_(list(bundles)))
+            select(Tombstone.source_key, Tombstone.fingerprint).where(self._among(Tombstone.source_key, bundles))
         ).all()
         if not stones:
             return set()
@@ -213,13 +212,9 @@ class _Writer:
 
     def _assign_versions(self, slots: Sequence[Slot]) -> list[str | None]:
         """A version for each slot, so that name and version are unique; what a row once got, it keeps."""
-        wanted = {
-            naming.key(slot.draft.columns["name"], version)
-            for slot in slots
-            if slot.draft is not None
-            for version in naming.candidates(slot.draft)
-        }
-        holders = self._holders(wanted)
+        holders = self._holders([(slot, [slot.draft.columns["version"]]) for slot in slots if slot.draft is not None])
+        clashing = [slot for slot in slots if not self._is_plain(slot, holders)]
+        holders |= self._holders([(slot, naming.candidates(slot.draft)) for slot in clashing if slot.draft is not None])
         versions: list[str | None] = []
         for slot in slots:
             version = self._choose_version(slot, holders)
@@ -232,29 +227,46 @@ class _Writer:
                 self._report_clash(slot, draft.columns["name"], draft.columns["version"], version)
         return versions
 
+    def _is_plain(self, slot: Slot, holders: Mapping[NameKey, int]) -> bool:
+        """Whether nobody else has the plain version, in the database or in this chunk."""
+        assert slot.draft is not None
+        own = slot.row.pk if slot.row is not None else None
+        columns = slot.draft.columns
+        return holders.get(naming.key(columns["name"], columns["version"]), own) == own
+
     def _choose_version(self, slot: Slot, holders: Mapping[NameKey, int]) -> str | None:
         draft, row = slot.draft, slot.row
         assert draft is not None
-        name = draft.columns["name"]
-        options = list(naming.candidates(draft))
-        if row is not None and ("version" in row.user_fields or (row.name == name and row.version in options)):
+        name, plain = draft.columns["name"], draft.columns["version"]
+        if row is not None:
             version: str | None = row.version
-            return version
+            keeps = row.name == name and version != plain and version in naming.candidates(draft)
+            if keeps or "version" in row.user_fields:
+                return version
+        if self._is_plain(slot, holders):
+            return plain  # type: ignore[no-any-return]
         own = row.pk if row is not None else None
+        options = list(naming.candidates(draft))
         for option in options[:-1]:
             if holders.get(naming.key(name, option), own) == own:
                 return option
         return options[-1]
 
-    def _holders(self, wanted: Iterable[NameKey]) -> dict[NameKey, int]:
-        keys = sorted(wanted)
-        holders: dict[NameKey, int] = {}
-        for start in range(0, len(keys), 5_000):
-            pair = tuple_(Adapter.name, sql.coalesce(Adapter.version, ""))
-            statement = select(Adapter.pk, Adapter.name, Adapter.version).where(pair.in_(keys[start : start + 5_000]))
-            for row in self._connection.execute(statement):
-                holders[naming.key(row.name, row.version)] = row.pk
-        return holders
+    def _holders(self, wanted: Iterable[tuple[Slot, Iterable[str | None]]]) -> dict[NameKey, int]:
+        """Who has these names and versions now."""
+        keys = {
+            naming.key(slot.draft.columns["name"], version)
+            for slot, versions in wanted
+            if slot.draft is not None
+            for version in versions
+        }
+        rows = self._connection.execute(
+            select(Adapter.pk, Adapter.name, Adapter.version).where(
+                self._among(Adapter.name, {name for name, _ in keys})
+            )
+        )
+        found = {naming.key(row.name, row.version): row.pk for row in rows}
+        return {key: pk for key, pk in found.items() if key in keys}
 
     def _report_clash(self, slot: Slot, name: str, plain: str | None, version: str | None) -> None:
         assert slot.draft is not None
@@ -308,28 +320,19 @@ class _Writer:
                     "created_at": self._now,
                 }
             )
-        statement = insert(Adapter).values(self._binds(rows[0])).returning(Adapter.pk, sort_by_parameter_order=True)
-        pks = self._connection.execute(statement, rows).scalars().all()
+        before = self._connection.execute(select(sql.coalesce(sql.max(Adapter.pk), 0))).scalar_one()
+        bulk.insert(self._connection, bulk.table_of(Adapter), rows)
+        # Others may insert meanwhile, so the numbers are looked up, not counted.
+        numbered = self._connection.execute(select(Adapter.source_key, Adapter.pk).where(Adapter.pk > before))
+        pk_of = dict(numbered.tuples().all())
+        pks = [pk_of[row["source_key"]] for row in rows]
         self._written.inserted += len(rows)
         words = []
         for pk, row, (slot, _) in zip(pks, rows, slots, strict=True):
             assert slot.draft is not None
-            words.append(_Words.of(pk, slot.draft, row["version"], row))
+            words.append(_Words.of(pk, slot.draft, row["version"], row, is_stale=False))
             self._facets.update(facets.keys_of(row, slot.draft.tags))
         return words
-
-    def _binds(self, row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-        """Parameters of a statement whose JSON columns are given as text."""
-        is_sqlite = self._connection.dialect.name == "sqlite"
-        json_columns = _JSON_COLUMNS | {"user_tags", "user_fields"}
-        binds: dict[str, Any] = {}
-        for name in row:
-            if name not in json_columns:
-                binds[name] = bindparam(f"{prefix}{name}")
-            else:
-                text = bindparam(f"{prefix}{name}", type_=Text)
-                binds[name] = text if is_sqlite else cast(text, JSONB)
-        return binds
 
     def _update(self, slots: Sequence[tuple[Slot, str | None]]) -> list["_Words"]:
         old_tags = self._tags([slot.row.pk for slot, _ in slots if slot.row is not None])
@@ -347,23 +350,16 @@ class _Writer:
                 values["weight"] = row.weight
             if row.pk in edited:
                 kept = {name for name in row.user_fields if name in values}
-                self._update_one(row.pk, {name: value for name, value in values.items() if name not in kept})
+                own = {"pk": row.pk, **{name: value for name, value in values.items() if name not in kept}}
+                bulk.update(self._connection, bulk.table_of(Adapter), "pk", [own])
                 words.append(_Words.under(row, draft, version, {**values, **edited[row.pk]}))
             else:
-                plain.append({"adapter": row.pk, **values})
-                words.append(_Words.of(row.pk, draft, version, values))
+                plain.append({"pk": row.pk, **values})
+                words.append(_Words.of(row.pk, draft, version, values, is_stale=True))
             self._facets.subtract(facets.keys_of(dict(row._mapping), old_tags.get(row.pk, ())))
             effective = {**values, **edited.get(row.pk, {}), "active": row.active}
             self._facets.update(facets.keys_of(effective, words[-1].tags))
-        if plain:
-            binds = self._binds({name: None for name in plain[0] if name != "adapter"}, "new_")
-            self._connection.execute(
-                update(Adapter).where(Adapter.pk == bindparam("adapter")).values(binds),
-                [
-                    {name if name == "adapter" else f"new_{name}": value for name, value in row_values.items()}
-                    for row_values in plain
-                ],
-            )
+        bulk.update(self._connection, bulk.table_of(Adapter), "pk", plain)
         self._written.updated += len(slots)
         return words
 
@@ -375,56 +371,36 @@ class _Writer:
         rows = self._connection.execute(select(Adapter.__table__).where(Adapter.pk.in_(pks)))
         return {row.pk: {name: row._mapping[name] for name in row.user_fields if name in row._mapping} for row in rows}
 
-    def _update_one(self, pk: int, values: dict[str, Any]) -> None:
-        binds = self._binds(values, "new_")
-        self._connection.execute(
-            update(Adapter).where(Adapter.pk == pk).values(binds),
-            [{f"new_{name}": value for name, value in values.items()}],
-        )
-
     def _tags(self, pks: Sequence[int]) -> dict[int, list[str]]:
         tags: dict[int, list[str]] = {}
         for pk, tag in self._connection.execute(
-            select(AdapterTag.adapter_pk, AdapterTag.tag).where(AdapterTag.adapter_pk.in_(pks))
+            select(AdapterTag.adapter_pk, AdapterTag.tag).where(self._among(AdapterTag.adapter_pk, pks))
         ):
             tags.setdefault(pk, []).append(tag)
         return tags
 
     def _write_words(self, words: Sequence["_Words"]) -> None:
         """Details, tags and the row of the full-text index of inserted and updated adapters."""
-        if not words:
-            return
-        connection, module = self._connection, self._module
-        json_text: Any = Text if connection.dialect.name == "sqlite" else JSONB
-        details = module.insert(AdapterDetail).values(
-            adapter_pk=bindparam("adapter"),
-            provenance=cast(bindparam("p_provenance", type_=Text), json_text),
-            description_text=bindparam("p_description_text"),
-            notes=bindparam("p_notes"),
-            examples=cast(bindparam("p_examples", type_=Text), json_text),
-        )
-        names = ("provenance", "description_text", "notes", "examples")
-        connection.execute(
-            details.on_conflict_do_update(
-                index_elements=["adapter_pk"], set_={name: getattr(details.excluded, name) for name in names}
-            ),
-            [{"adapter": item.pk, **{f"p_{name}": getattr(item.draft, name) for name in names}} for item in words],
-        )
-        connection.execute(delete(AdapterTag).where(AdapterTag.adapter_pk.in_([item.pk for item in words])))
+        connection = self._connection
+        details = [
+            {
+                "adapter_pk": item.pk,
+                "provenance": item.draft.provenance,
+                "description_text": item.draft.description_text,
+                "notes": item.draft.notes,
+                "examples": item.draft.examples,
+            }
+            for item in words
+        ]
+        bulk.insert(connection, bulk.table_of(AdapterDetail), details, conflict="replace")
+        stale = [item.pk for item in words if item.is_stale]
+        if stale:
+            connection.execute(delete(AdapterTag).where(self._among(AdapterTag.adapter_pk, stale)))
         tags = [{"adapter_pk": item.pk, "tag": tag} for item in words for tag in item.tags]
-        if tags:
-            connection.execute(insert(AdapterTag), tags)
-        search = module.insert(AdapterSearch)
-        columns = ("name", "triggers", "tags", "body")
-        connection.execute(
-            search.on_conflict_do_update(
-                index_elements=["adapter_pk"],
-                set_={name: getattr(search.excluded, name) for name in columns},
-                # The index is rewritten with the row, which costs more than the comparison.
-                where=or_(*(getattr(search.excluded, name) != AdapterSearch.__table__.c[name] for name in columns)),
-            ),
-            [{"adapter_pk": item.pk, **item.search} for item in words],
-        )
+        bulk.insert(connection, bulk.table_of(AdapterTag), tags)
+        # The full-text index is rewritten with its row, which costs more than the comparison.
+        search = [{"adapter_pk": item.pk, **item.search} for item in words]
+        bulk.insert(connection, bulk.table_of(AdapterSearch), search, conflict="replace", keep_equal=True)
 
     def _delete_absorbed(self, decisions: Decisions) -> None:
         """Rows that became part of others go; what a user made of them is carried over."""
@@ -455,7 +431,7 @@ class _Writer:
             self._facets["file_state", "missing"] += 1
         self._connection.execute(
             update(Adapter)
-            .where(Adapter.pk.in_([row.pk for row in due]))
+            .where(self._among(Adapter.pk, [row.pk for row in due]))
             .values(file_state="missing", derived_digest=None, updated_at=self._now, last_ingested_at=self._now)
         )
         self._written.missing += len(due)
@@ -464,40 +440,35 @@ class _Writer:
 
     def _write_findings(self, decisions: Decisions) -> None:
         pks = [*(item.pk for item in self._derived), *self._hollow]
-        self._connection.execute(delete(Finding).where(Finding.bundle_pk.in_(pks), Finding.origin == ORIGIN))
+        self._connection.execute(delete(Finding).where(self._among(Finding.bundle_pk, pks), Finding.origin == ORIGIN))
         found = [(item.pk, finding) for item in self._derived for finding in item.findings]
         found += self._clashes
         found += [(item.bundle_pk, _elsewhere_finding(item)) for item in decisions.elsewhere]
-        if not found:
-            return
-        self._connection.execute(
-            insert(Finding),
-            [
-                {
-                    "bundle_pk": pk,
-                    "origin": ORIGIN,
-                    "code": finding.code,
-                    "severity": finding.severity,
-                    "path": finding.path,
-                    "message": finding.message,
-                    "data": msgspec.json.decode(finding.data) if finding.data else None,
-                    "found_at": self._now,
-                }
-                for pk, finding in found
-            ],
-        )
+        rows = [
+            {
+                "bundle_pk": pk,
+                "origin": ORIGIN,
+                "code": finding.code,
+                "severity": finding.severity,
+                "path": finding.path,
+                "message": finding.message,
+                "data": finding.data,
+                "found_at": self._now,
+            }
+            for pk, finding in found
+        ]
+        bulk.insert(self._connection, bulk.table_of(Finding), rows)
         self._written.findings += len(found)
 
     def _write_claims(self) -> None:
         pks = [*(item.pk for item in self._derived), *self._hollow]
-        self._connection.execute(delete(HashClaim).where(HashClaim.bundle_pk.in_(pks)))
+        self._connection.execute(delete(HashClaim).where(self._among(HashClaim.bundle_pk, pks)))
         rows = [
             {"value": value, "bundle_pk": item.pk, "kind": kind}
             for item in self._derived
             for value, kind in item.claims
         ]
-        if rows:
-            self._connection.execute(insert(HashClaim), rows)
+        bulk.insert(self._connection, bulk.table_of(HashClaim), rows)
 
     def _wake_heirs(self, left: Sequence[Slot]) -> None:
         """Bundles that list a version whose adapter just went missing may list it themselves now."""
@@ -512,17 +483,12 @@ class _Writer:
         self._connection.execute(update(Bundle).where(Bundle.pk.in_(heirs)).values(revision=Bundle.revision + 1))
 
     def _finish_bundles(self) -> None:
-        if self._derived:
-            self._connection.execute(
-                update(Bundle)
-                .where(Bundle.pk == bindparam("bundle"))
-                .values(built_revision=bindparam("at_revision"), producer=BUILD_PRODUCER),
-                [{"bundle": item.pk, "at_revision": item.revision} for item in self._derived],
-            )
+        built = [{"pk": item.pk, "built_revision": item.revision, "producer": BUILD_PRODUCER} for item in self._derived]
+        bulk.update(self._connection, bulk.table_of(Bundle), "pk", built)
         if self._hollow:
             self._connection.execute(
                 update(Bundle)
-                .where(Bundle.pk.in_(self._hollow))
+                .where(self._among(Bundle.pk, self._hollow))
                 .values(built_revision=Bundle.revision, producer=BUILD_PRODUCER)
             )
 
@@ -531,12 +497,7 @@ def upsert_inspections(connection: Connection, inspections: Sequence[InspectionR
     """Write what headers tell; a file has one inspection, of its last state."""
     now = utc_now()
     rows = [{**msgspec.structs.asdict(row), "producer": INSPECT_PRODUCER, "inspected_at": now} for row in inspections]
-    if not rows:
-        return
-    module: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = module.insert(Inspection)
-    changed = {name: getattr(statement.excluded, name) for name in rows[0] if name != "file_pk"}
-    connection.execute(statement.on_conflict_do_update(index_elements=["file_pk"], set_=changed), rows)
+    bulk.insert(connection, bulk.table_of(Inspection), rows, conflict="replace")
 
 
 def _elsewhere_finding(elsewhere: Elsewhere) -> DerivedFinding:
@@ -560,14 +521,18 @@ class _Words:
     draft: DerivedAdapter
     tags: list[str]
     search: dict[str, str]
+    is_stale: bool
+    """Whether the adapter has tags already."""
 
     @classmethod
-    def of(cls, pk: int, draft: DerivedAdapter, version: str | None, values: Mapping[str, Any]) -> "_Words":
+    def of(
+        cls, pk: int, draft: DerivedAdapter, version: str | None, values: Mapping[str, Any], *, is_stale: bool
+    ) -> "_Words":
         """The words of documents alone."""
         search = draft.search
         if version != draft.columns["version"]:
             search = {**search, "name": segment(f"{values['name']} {version}" if version else values["name"])}
-        return cls(pk, draft, draft.tags, search)
+        return cls(pk, draft, draft.tags, search, is_stale)
 
     @classmethod
     def under(cls, row: AnyRow, draft: DerivedAdapter, version: str | None, values: Mapping[str, Any]) -> "_Words":
@@ -585,7 +550,7 @@ class _Words:
             description=text,
             notes="\n".join(part for part in (draft.notes, row.user_notes) if part) or None,
         )
-        return cls(row.pk, draft, fold_tags(tags), search)
+        return cls(row.pk, draft, fold_tags(tags), search, is_stale=True)
 
 
 def _decoded(value: Any) -> list[str]:
