@@ -18,7 +18,7 @@ from serving.documentation import install as install_documentation
 from serving.figures import Figures
 from serving.middleware import REQUEST_ID, RequestContext, UnexpectedErrors
 from serving.orchestrator import Orchestrator
-from serving.recommending import RecommendationService
+from serving.recommender import SharedRecommender
 from serving.routers import adapters, dashboard, recommendations, system
 from serving.security import Authentication
 from serving.signing import open_signer
@@ -44,18 +44,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             settings=settings,
             database=database,
             signer=signer,
-            recommendations=RecommendationService(database, settings),
+            recommender=SharedRecommender(database, settings),
             orchestrator=Orchestrator(settings),
             figures=Figures(database, settings),
         )
         app.state.services = services
-        services.recommendations.start()
+        services.recommender.start()
         if not settings.api_keys:
             _log.warning("no API keys are configured: whoever reaches this address may do everything")
         try:
             yield
         finally:
-            services.recommendations.stop()
+            services.recommender.stop()
             await services.orchestrator.close()
             database.dispose()
 

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from serving.figures import Figures
 from serving.orchestrator import Orchestrator
-from serving.recommending import RecommendationService
+from serving.recommender import SharedRecommender
 from serving.schemas.adapters import ADAPTER_ID
 from serving.signing import Signer
 from warehouse.engine import Database
@@ -25,7 +25,7 @@ class Services:
     settings: Settings
     database: Database
     signer: Signer
-    recommendations: RecommendationService
+    recommender: SharedRecommender
     orchestrator: Orchestrator
     figures: Figures
 

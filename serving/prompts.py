@@ -63,7 +63,7 @@ def _weight(rest: str) -> float | None:
 
 def parse(prompt: str) -> Prompt:
     """Take a prompt apart. Whatever it holds, something is returned; an empty prompt has an empty text."""
-    positive, *rest = _NEGATIVE.split(prompt, maxsplit=1)
+    positive, *rest = _NEGATIVE.split(prompt.replace("\x00", " "), maxsplit=1)
     negative = _SETTINGS.sub("", rest[0]) if rest else ""
     positive = _SETTINGS.sub("", positive)
     tags = tuple(LoraTag(match[1].lower(), match[2], _weight(match[3])) for match in _TAG.finditer(positive))

@@ -10,8 +10,9 @@ and never lift the unlike: popularity and quality are worth 0.05 each at most.
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from warehouse import fulltext
 from warehouse.queries.evidence import Facts
@@ -187,15 +188,19 @@ def _listed(values: Sequence[str]) -> str:
     return shown + (f" and {len(values) - _NAMED} more" if len(values) > _NAMED else "")
 
 
+def _enumerated(values: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(values[:-1]), values[-1]) if part)
+
+
 def _counted(noun: str, values: Sequence[str]) -> str:
     return f"the {noun}{'s' if len(values) > 1 else ''} {_listed(values)}"
 
 
-def explain(similarities: dict[str, float], shared: Shared, *, to_prompt: bool) -> str:
+def explain(similarities: Mapping[Any, float], shared: Shared, *, to_prompt: bool) -> str:
     """One sentence that says why a candidate is in the list."""
     near = sorted(((similarities[space], words) for space, words in _SPACES), reverse=True)
     alike = [f"{words} ({score:.2f})" for score, words in near if score >= _NOTEWORTHY]
-    parts = [f"Similar in {' and '.join(alike)}"] if alike else ["Only loosely similar"]
+    parts = [f"Similar in {_enumerated(alike)}"] if alike else ["Only loosely similar"]
     common = [
         _counted(noun, values)
         for noun, values in (("trigger", shared.triggers), ("tag", shared.tags), ("name word", shared.name_words))

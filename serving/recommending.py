@@ -1,40 +1,407 @@
-"""The recommender of this process: opened in the background at the start, followed to newer indexes.
+"""Recommendations: what is similar to an adapter, what fits a prompt, with every score and the reason.
 
-Belongs here: opening, readiness. Does not: how results are ranked and explained (`ranking`), and similarity itself
-(`warehouse.vectors`).
+Belongs here: gathering candidates, looking up evidence, putting an answer together. Does not: similarities
+(`warehouse.vectors`), what evidence is worth (`ranking`), taking prompts apart (`prompts`), opening (`recommender`).
+
+Candidates come from the vectors, and for a prompt also from its rare words: an author's own trigger word is in no
+model's vocabulary, and full text finds it. Whatever finds a candidate, it is scored in the same way.
 """
 
-import logging
-import threading
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Connection
+
+from serving import prompts, ranking
+from serving.encoding import API
+from serving.prompts import Prompt
+from serving.signing import Signer
+from warehouse import facets, fulltext
 from warehouse.engine import Database
-from warehouse.settings import Settings
+from warehouse.queries import breakdowns, evidence
+from warehouse.queries.evidence import Facts
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from warehouse.vectors.filters import SearchFilter
+    from warehouse.vectors.search import Match, Recommender
+    from warehouse.vectors.spaces import SpaceName
+
+POOL = 50
+"""Candidates that are looked at closely, at least; three for each one asked for where that is more."""
+RARE = 40
+"""A phrase that at most so many adapters have finds candidates; a commoner one speaks for those found otherwise."""
+COUNTED = 1_000
+"""Occurrences of a phrase are counted up to here; beyond, it is as common as that."""
+LOOKED_UP = 64
+"""Phrases of a prompt that are looked up in the full text."""
+SUMMARY_CHARACTERS = 300
+_SUGGESTIONS = 8
+_SUGGESTING = 10
+"""So many of the best recommendations are asked for what could be added to the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
-class IndexState:
-    """Whether recommendations can be asked for."""
+class Wish:
+    """What a client wants of its recommendations."""
 
-    status: str
-    detail: str
+    limit: int
+    threshold: float
+    weights: "dict[SpaceName, float]"
+    narrowed: "SearchFilter"
+    diversity: float = 0.0
+    fold: bool = False
+    explained: bool = True
+
+    @property
+    def pool(self) -> int:
+        """How many candidates are looked at closely."""
+        return max(POOL, 3 * self.limit)
 
 
-class RecommendationService:
-    """Owns the recommender of a process."""
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """A candidate with all that ranks it."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database = database
-        self._settings = settings
-        self._lock = threading.Lock()
+    facts: Facts
+    match: "Match"
+    shared: ranking.Shared
+    quality: float
+    popularity: float
 
-    def start(self) -> None:
-        pass
+    @property
+    def final(self) -> float:
+        return ranking.final_score(self.match.score, self.shared.worth, self.quality, self.popularity)
 
-    def stop(self) -> None:
-        pass
 
-    def state(self) -> IndexState:
-        return IndexState("absent", "nothing published")
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Recommendations, best first, as the API shows them."""
+
+    items: list[dict[str, Any]]
+    searched: int
+    seconds: float
+    generation: str | None
+    analysis: dict[str, Any] | None = None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class _Rarities:
+    """How telling tags and words are in this library, each looked up once per question."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._total = facets.count_of(connection)
+        self._tags: dict[str, int] = {}
+        self._words: dict[str, int] = {}
+
+    def note_tags(self, folded: Iterable[str]) -> dict[str, int]:
+        """Look up many tags at once; the frequencies of those that the library has."""
+        found = breakdowns.frequencies(self._connection, list(folded))
+        self._tags.update(found)
+        return found
+
+    def note_word(self, phrase: str) -> list[int]:
+        """Look up a phrase in the full text; the adapters that have it, at most COUNTED + 1."""
+        pks = evidence.found_by(self._connection, phrase, limit=COUNTED + 1)
+        self._words[phrase] = len(pks)
+        return pks
+
+    def of_tag(self, folded: str) -> float:
+        return ranking.rarity_of(self._tags.get(folded, self._total), self._total)
+
+    def of_word(self, phrase: str) -> float:
+        if phrase not in self._words:
+            self.note_word(phrase)
+        return ranking.rarity_of(self._words[phrase], self._total)
+
+
+def similar(database: Database, recommender: "Recommender", signer: Signer, target_pk: int, wish: Wish) -> Answer:
+    """What is similar to an adapter, without itself."""
+    began = time.perf_counter()
+    result = _nearest(database, recommender, target_pk, wish)
+    with database.read() as connection:
+        rarities = _Rarities(connection)
+        facts = evidence.facts_of(connection, [target_pk, *(match.pk for match in result.matches)])
+        target = facts.pop(target_pk, None)
+        if target is None:
+            return Answer([], 0, time.perf_counter() - began, result.generation)
+        rarities.note_tags({fulltext.fold(tag) for tag in target.tags})
+
+        def shared(candidate: Facts) -> ranking.Shared:
+            return ranking.shared_with_adapter(target, candidate, rarities.of_tag, rarities.of_word)
+
+        ranked = _rank(connection, result.matches, facts, shared)
+        items = _show(connection, signer, _choose(connection, ranked, wish), wish, to_prompt=False)
+    return Answer(items, result.searched, time.perf_counter() - began, result.generation)
+
+
+def _nearest(database: Database, recommender: "Recommender", target_pk: int, wish: Wish) -> Any:
+    from warehouse.vectors.loading import load_known
+    from warehouse.vectors.search import NoVectorsError, SearchResult
+    from warehouse.vectors.spaces import SPACES
+
+    options: dict[str, Any] = {
+        "weights": wish.weights,
+        "k": wish.pool,
+        "threshold": wish.threshold,
+        "narrowed": wish.narrowed,
+    }
+    try:
+        return recommender.similar(target_pk, **options)
+    except NoVectorsError:
+        # Added a moment ago: the vectors of one adapter are quickly made, and left to the next run to keep.
+        with database.read() as connection:
+            known = load_known(connection, [target_pk])
+        if not known:
+            return SearchResult([], 0, True, None)
+        texts = {space.name: space.text(known[0].facts) for space in SPACES}
+        return recommender.by_vectors(recommender.encode(texts), exclude={target_pk}, **options)
+
+
+def for_prompt(database: Database, recommender: "Recommender", signer: Signer, text: str, wish: Wish) -> Answer:
+    """What fits a prompt, and what the prompt says."""
+    began = time.perf_counter()
+    prompt = prompts.parse(text)
+    # A prompt of nothing but LoRA tags is about what they name.
+    asked = prompt.text or ", ".join(tag.name for tag in prompt.tags)
+    vectors = recommender.encode(asked)
+    options: dict[str, Any] = {"weights": wish.weights}
+    result = recommender.by_vectors(vectors, k=wish.pool, threshold=wish.threshold, narrowed=wish.narrowed, **options)
+    with database.read() as connection:
+        rarities = _Rarities(connection)
+        phrases = prompts.phrases(prompt)
+        known_tags = rarities.note_tags(phrases)
+        by_words = _found_by_words(connection, rarities, phrases, wish, {match.pk for match in result.matches})
+        matches = result.matches + [
+            match for match in recommender.score(vectors, by_words, **options) if match.score >= wish.threshold
+        ]
+        facts = evidence.facts_of(connection, [match.pk for match in matches])
+        words = ranking.Words(prompt.text)
+
+        def shared(candidate: Facts) -> ranking.Shared:
+            return ranking.shared_with_prompt(words, candidate, rarities.of_tag, rarities.of_word)
+
+        chosen = _choose(connection, _rank(connection, matches, facts, shared), wish)
+        items = _show(connection, signer, chosen, wish, to_prompt=True)
+        named = _tags_of(connection, prompt)
+        for item in items:
+            item["in_prompt"] = any(item["lora_id"] == tag["lora_id"] for tag in named)
+        analysis = {
+            "text": prompt.text,
+            "negative": prompt.negative,
+            "lora_tags": named,
+            "concepts": _concepts(known_tags, chosen),
+            "suggested_additions": _suggestions(words, [group[0] for group in chosen[:_SUGGESTING]], rarities),
+        }
+    return Answer(items, result.searched, time.perf_counter() - began, result.generation, analysis)
+
+
+def _found_by_words(
+    connection: Connection, rarities: _Rarities, phrases: Sequence[str], wish: Wish, known: set[int]
+) -> list[int]:
+    """Adapters that rare phrases find and the vectors did not, as far as they pass the filter."""
+    hits: dict[int, float] = {}
+    for phrase in [phrase for phrase in phrases if len(phrase) > 2 or not phrase.isascii()][:LOOKED_UP]:
+        pks = rarities.note_word(phrase)
+        if len(pks) <= RARE:
+            for pk in pks:
+                hits[pk] = hits.get(pk, 0.0) + rarities.of_word(phrase)
+    new = sorted(hits.keys() - known, key=lambda pk: (-hits[pk], pk))[: wish.pool]
+    passing = wish.narrowed.passing(connection, new)
+    return [pk for pk in new if pk in passing]
+
+
+def _rank(
+    connection: Connection,
+    matches: "Sequence[Match]",
+    facts: dict[int, Facts],
+    shared: Callable[[Facts], ranking.Shared],
+) -> list[_Ranked]:
+    qualities = evidence.qualities(connection, list(facts))
+    ranked = [
+        _Ranked(
+            facts=known,
+            match=match,
+            shared=shared(known),
+            quality=ranking.quality_boost(qualities.get(match.pk)),
+            popularity=ranking.popularity_boost(known.downloads),
+        )
+        for match in matches
+        if (known := facts.get(match.pk)) is not None
+    ]
+    return sorted(ranked, key=lambda item: (-item.final, item.facts.pk))
+
+
+# Choosing -----------------------------------------------------------------------------------------------------------
+
+
+def _choose(connection: Connection, ranked: list[_Ranked], wish: Wish) -> list[list[_Ranked]]:
+    """The entries of the answer, each its best candidate followed by those that are folded into it."""
+    groups = _folded(connection, ranked) if wish.fold else [[item] for item in ranked]
+    if wish.diversity <= 0:
+        return groups[: wish.limit]
+    heads = [group[0] for group in groups]
+    alike = _likeness(connection, [item.facts.pk for item in heads], wish)
+    order = ranking.diversified([item.final for item in heads], alike, diversity=wish.diversity, limit=wish.limit)
+    # The answer is ordered by final score, whatever chose its entries.
+    return [groups[position] for position in sorted(order)]
+
+
+def _folded(connection: Connection, ranked: Sequence[_Ranked]) -> list[list[_Ranked]]:
+    """Versions of one model and duplicates as one group each, in the order of their best."""
+    keys: dict[int, list[str]] = {item.facts.pk: [_model_key(item.facts)] for item in ranked}
+    for pk, key in evidence.duplicate_groups(connection, list(keys)):
+        keys[pk].append(key)
+    group_of: dict[str, int] = {}
+    groups: list[list[_Ranked]] = []
+    for item in ranked:
+        mine = keys[item.facts.pk]
+        number = next((group_of[key] for key in mine if key in group_of), len(groups))
+        if number == len(groups):
+            groups.append([])
+        groups[number].append(item)
+        group_of.update(dict.fromkeys(mine, number))
+    return groups
+
+
+def _model_key(facts: Facts) -> str:
+    if facts.civitai_model_id is not None:
+        return f"model:{facts.civitai_model_id}"
+    return f"name:{fulltext.fold(facts.name)}\x00{facts.author or ''}"
+
+
+def _likeness(connection: Connection, pks: Sequence[int], wish: Wish) -> Callable[[int, int], float]:
+    """How alike two candidates are, by position: their weighted mean cosine over the spaces, 0..1."""
+    import numpy as np
+
+    from warehouse.vectors.codec import decode_vectors
+    from warehouse.vectors.stored import vectors_of
+
+    total = sum(wish.weights.values())
+    position_of = {pk: position for position, pk in enumerate(pks)}
+    gram = np.zeros((len(pks), len(pks)), dtype=np.float32)
+    stored = vectors_of(connection, pks)
+    for kind in {(item.space, item.producer, len(item.data)) for item in stored}:
+        mine = [item for item in stored if (item.space, item.producer, len(item.data)) == kind]
+        rows = decode_vectors([item.data for item in mine])
+        places = np.array([position_of[item.adapter_pk] for item in mine])
+        gram[np.ix_(places, places)] += wish.weights.get(kind[0], 0.0) / total * np.maximum(rows @ rows.T, 0)
+    return lambda one, other: float(gram[one, other])
+
+
+# Showing ------------------------------------------------------------------------------------------------------------
+
+
+def _show(
+    connection: Connection, signer: Signer, chosen: Sequence[list[_Ranked]], wish: Wish, *, to_prompt: bool
+) -> list[dict[str, Any]]:
+    summaries = evidence.summaries(connection, [group[0].facts.pk for group in chosen], length=SUMMARY_CHARACTERS + 1)
+    return [
+        _item(
+            group[0], group[1:], summaries.get(group[0].facts.pk), signer, explained=wish.explained, to_prompt=to_prompt
+        )
+        for group in chosen
+    ]
+
+
+def _shortened(text: str | None) -> str | None:
+    if text is None or len(text) <= SUMMARY_CHARACTERS:
+        return text
+    return f"{text[:SUMMARY_CHARACTERS].rstrip()}…"
+
+
+def _item(
+    item: _Ranked, folded: Sequence[_Ranked], summary: str | None, signer: Signer, *, explained: bool, to_prompt: bool
+) -> dict[str, Any]:
+    facts, shared = item.facts, item.shared
+    similarities = {space: float(item.match.similarities.get(space, 0.0)) for space in _spaces()}
+    return {
+        "lora_id": facts.id,
+        "lora_name": facts.name,
+        "lora_description": _shortened(summary),
+        "similarity_score": item.match.score,
+        "final_score": item.final,
+        "explanation": ranking.explain(similarities, shared, to_prompt=to_prompt) if explained else None,
+        **{f"{space}_similarity": score for space, score in similarities.items()},
+        "lexical_boost": shared.worth,
+        "quality_boost": item.quality,
+        "popularity_boost": item.popularity,
+        "shared": {
+            "tags": shared.tags,
+            "triggers": shared.triggers,
+            "name_words": shared.name_words,
+            "base_model": shared.base_model,
+            "author": shared.author,
+            "archetype": shared.archetype,
+        },
+        "version": facts.version,
+        "author_username": facts.author,
+        "base_model": facts.base_model,
+        "archetype": facts.archetype,
+        "triggers": facts.triggers,
+        "file_state": facts.file_state,
+        "preview_url": signer.sign(f"{API}/adapters/{facts.id}/preview") if facts.preview_path else None,
+        "folded": [other.facts.id for other in folded],
+        "in_prompt": False,
+    }
+
+
+def _spaces() -> "list[SpaceName]":
+    from warehouse.vectors.spaces import SPACES
+
+    return [space.name for space in SPACES]
+
+
+# What a prompt says -------------------------------------------------------------------------------------------------
+
+
+def _tags_of(connection: Connection, prompt: Prompt) -> list[dict[str, Any]]:
+    return [
+        {"kind": tag.kind, "name": tag.name, "weight": tag.weight, "lora_id": evidence.named(connection, tag.name)}
+        for tag in prompt.tags
+    ]
+
+
+def _concepts(known_tags: dict[str, int], chosen: Sequence[list[_Ranked]]) -> list[dict[str, Any]]:
+    """Words of the prompt that are tags of the library, or trigger words of what is recommended; the rarest first."""
+    triggers: dict[str, int] = {}
+    for group in chosen:
+        for trigger in group[0].shared.triggers:
+            folded = fulltext.fold(trigger)
+            triggers[folded] = triggers.get(folded, 0) + 1
+    concepts = [{"concept": tag, "kind": "tag", "count": count} for tag, count in known_tags.items()]
+    concepts += [
+        {"concept": trigger, "kind": "trigger", "count": count}
+        for trigger, count in triggers.items()
+        if trigger not in known_tags
+    ]
+    return sorted(concepts, key=lambda item: (item["count"], item["concept"]))
+
+
+def _suggestions(words: ranking.Words, best: Sequence[_Ranked], rarities: _Rarities) -> list[dict[str, Any]]:
+    """What could be added: trigger words of the best adapters, and the tags that several of them have."""
+    suggested: dict[str, dict[str, Any]] = {}
+    for item in best:
+        text = item.facts.activation_text or next(iter(item.facts.triggers), None)
+        if text and not words.have(fulltext.fold(text)):
+            suggested.setdefault(
+                fulltext.fold(text),
+                {"text": text, "reason": f"activates {item.facts.name}", "lora_id": item.facts.id},
+            )
+    counts: dict[str, int] = {}
+    for item in best:
+        for tag in {fulltext.fold(tag) for tag in item.facts.tags}:
+            counts[tag] = counts.get(tag, 0) + 1
+    common = [tag for tag, count in counts.items() if count >= 3 and not words.have(tag) and tag not in suggested]
+    rarities.note_tags(common)
+    by_tag = sorted(common, key=lambda tag: (-counts[tag] * rarities.of_tag(tag), tag))
+    from_tags = [
+        {"text": tag, "reason": f"a tag of {counts[tag]} of the {len(best)} best recommendations", "lora_id": None}
+        for tag in by_tag
+    ]
+    half = _SUGGESTIONS // 2
+    triggers = list(suggested.values())
+    return (triggers[: max(half, _SUGGESTIONS - len(from_tags))] + from_tags)[:_SUGGESTIONS]

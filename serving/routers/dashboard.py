@@ -60,7 +60,7 @@ def _system(services: Services, dagster: str) -> dict[str, Any]:
     devices = services.figures.devices()
     gpus = [device for device in devices if device.kind != "cpu"]
     memory = sum(device.memory_bytes or 0 for device in gpus)
-    index = services.recommendations.state().status
+    index = services.recommender.state().status
     healthy = index in ("ready", "absent")
     return {
         "status": "healthy" if healthy else "degraded",

@@ -34,7 +34,7 @@ def _database(services: Services) -> dict[str, object]:
 
 
 def _index(services: Services) -> dict[str, object]:
-    state = services.recommendations.state()
+    state = services.recommender.state()
     # Before the first publication there is nothing that could be down.
     return {"status": state.status, "needed": state.status != "absent", "detail": state.detail}
 

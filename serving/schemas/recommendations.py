@@ -36,6 +36,7 @@ _ITEM: dict[str, Any] = {
     "file_state": "present",
     "preview_url": None,
     "folded": [],
+    "in_prompt": False,
 }
 
 
@@ -118,6 +119,7 @@ class Recommendation(BaseModel):
     triggers: list[str]
     file_state: str
     preview_url: str | None
+    in_prompt: bool = Field(description="Whether a LoRA tag of the prompt names it.")
     folded: list[str] = Field(
         description="With `fold`: ids of the versions and near-duplicates that this entry stands for."
     )
@@ -235,7 +237,9 @@ class IndexDetails(BaseModel):
     detail: str
     generation: str | None
     adapters: int | None
-    recall: float | None = Field(description="Measured against exact search when it was published.")
+    recall: float | None = Field(
+        description="The least over several weightings, measured against exact search at publication."
+    )
     published_at: datetime | None
 
 

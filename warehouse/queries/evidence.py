@@ -1,20 +1,19 @@
-"""What adapters and a question have in common in words: the facts to compare, and the adapters that rare words find.
+"""What adapters and a question have in common in words: the facts to compare, and the adapters that words find.
 
-Belongs here: bounded reads. Does not: what such evidence is worth (`serving.recommending`).
+Belongs here: bounded reads. Does not: what such evidence is worth (`serving.ranking`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from warehouse import fulltext
-from warehouse.models import Adapter
-from warehouse.queries.filters import is_sqlite
+from warehouse.models import Adapter, AdapterDetail, Duplicate, Embedding
+from warehouse.queries.filters import is_sqlite, storable
 
-COMMON = 40
-"""A phrase that more adapters than this have says too little to look them up by it."""
+_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,6 @@ class Facts:
     id: str
     name: str
     version: str | None
-    description: str | None
     author: str | None
     tags: list[str]
     trained_words: list[str]
@@ -33,11 +31,8 @@ class Facts:
     activation_text: str | None
     archetype: str | None
     base_model: str | None
-    nsfw_level: int
     downloads: int | None
-    rating: float | None
     civitai_model_id: int | None
-    file_path: str
     file_state: str
     preview_path: str | None
 
@@ -47,7 +42,6 @@ _COLUMNS = (
     Adapter.id,
     Adapter.name,
     Adapter.version,
-    Adapter.description,
     Adapter.author_username,
     Adapter.tags,
     Adapter.trained_words,
@@ -55,39 +49,73 @@ _COLUMNS = (
     Adapter.activation_text,
     Adapter.archetype,
     Adapter.base_model,
-    Adapter.nsfw_level,
     Adapter.downloads,
-    Adapter.rating,
     Adapter.civitai_model_id,
-    Adapter.file_path,
     Adapter.file_state,
     Adapter.preview_path,
 )
 
 
+def _chunks(pks: Sequence[int]) -> list[Sequence[int]]:
+    return [pks[start : start + _CHUNK] for start in range(0, len(pks), _CHUNK)]
+
+
 def facts_of(connection: Connection, pks: Sequence[int]) -> dict[int, Facts]:
     """The facts of adapters by number; those that were deleted are left out."""
     found: dict[int, Facts] = {}
-    for start in range(0, len(pks), 500):
-        rows: Sequence[Any] = connection.execute(
-            select(*_COLUMNS).where(Adapter.pk.in_(pks[start : start + 500]))
-        ).all()
+    for chunk in _chunks(pks):
+        rows: Sequence[Any] = connection.execute(select(*_COLUMNS).where(Adapter.pk.in_(chunk))).all()
         found.update((row.pk, Facts(*row)) for row in rows)
     return found
 
 
-def found_by(connection: Connection, phrase: str) -> list[int]:
-    """Numbers of the adapters in whose words a phrase occurs, or none at all where it is common."""
+def qualities(connection: Connection, pks: Sequence[int]) -> dict[int, float]:
+    """How much is known of adapters, 0..1, where it was measured."""
+    found: dict[int, float] = {}
+    for chunk in _chunks(pks):
+        statement = (
+            select(Embedding.adapter_pk, func.max(Embedding.quality_score))
+            .where(Embedding.adapter_pk.in_(chunk), Embedding.quality_score.is_not(None))
+            .group_by(Embedding.adapter_pk)
+        )
+        found.update((pk, score) for pk, score in connection.execute(statement) if score is not None)
+    return found
+
+
+def summaries(connection: Connection, pks: Sequence[int], *, length: int) -> dict[int, str]:
+    """The first characters of adapters' descriptions as plain text, where there are any."""
+    found: dict[int, str] = {}
+    for chunk in _chunks(pks):
+        statement = select(AdapterDetail.adapter_pk, func.substr(AdapterDetail.description_text, 1, length)).where(
+            AdapterDetail.adapter_pk.in_(chunk), AdapterDetail.description_text.is_not(None)
+        )
+        found.update(connection.execute(statement).tuples().all())
+    return found
+
+
+def duplicate_groups(connection: Connection, pks: Sequence[int]) -> list[tuple[int, str]]:
+    """(number, group) of those of the adapters that are in groups of duplicates."""
+    found: list[tuple[int, str]] = []
+    for chunk in _chunks(pks):
+        statement = select(Duplicate.adapter_pk, Duplicate.kind, Duplicate.group_key).where(
+            Duplicate.adapter_pk.in_(chunk), Duplicate.kind != "name_clash"
+        )
+        found.extend((pk, f"{kind}:{key}") for pk, kind, key in connection.execute(statement))
+    return found
+
+
+def found_by(connection: Connection, phrase: str, *, limit: int) -> list[int]:
+    """Numbers of adapters in whose words a phrase occurs, at most `limit` of them."""
     words = tuple(word for piece, _ in fulltext.parse(f'"{phrase}"').phrases for word in piece)
     if not words:
         return []
-    question = fulltext.Query(((words, False),))
-    matched = fulltext.matches(question, sqlite=is_sqlite(connection)).limit(COMMON + 1).subquery("matched")
-    pks = list(connection.execute(select(matched.c.adapter_pk)).scalars())
-    return pks if len(pks) <= COMMON else []
-
-
-def named(connection: Connection, name: str) -> list[int]:
-    """Numbers of the adapters of a name, at most a few: what a LoRA tag of a prompt means."""
-    statement = select(Adapter.pk).where(Adapter.name == name.replace("\x00", "\ufffd")).order_by(Adapter.pk).limit(5)
+    matched = fulltext.matches(fulltext.Query(((words, False),)), sqlite=is_sqlite(connection))
+    # Without the score, which would be computed for every match.
+    statement = matched.with_only_columns(matched.selected_columns.adapter_pk).limit(limit)
     return list(connection.execute(statement).scalars())
+
+
+def named(connection: Connection, name: str) -> str | None:
+    """The id of the oldest adapter of a name: what a LoRA tag of a prompt means."""
+    statement = select(Adapter.id).where(Adapter.name == storable(name)).order_by(Adapter.pk).limit(1)
+    return connection.execute(statement).scalar()
