@@ -8,7 +8,6 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from signal import SIGTERM, default_int_handler, signal
 from typing import Any
 
 import dagster as dg
@@ -17,6 +16,7 @@ import msgspec
 from pipelines import terminal
 from pipelines.definitions import build_definitions
 from pipelines.instance import open_instance
+from pipelines.interrupts import Interrupts
 from pipelines.keys import SPACE_NAMES
 from pipelines.lost_runs import end_lost_runs
 from pipelines.outcomes import record_outcome
@@ -84,12 +84,14 @@ def _root_error(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
 _EXIT_CODES = {"LibraryError": ExitCode.USAGE, "LockHeld": ExitCode.TEMPORARY, "SchemaError": ExitCode.CONFIGURATION}
 
 
-def _execute(warehouse: Warehouse, options: argparse.Namespace) -> tuple[Summary, int, str]:
+def _execute(warehouse: Warehouse, options: argparse.Namespace, interrupts: Interrupts) -> tuple[Summary, int, str]:
     """Run the job; its summary, the exit code, and the error for people."""
     settings = warehouse.settings
-    with open_instance(settings) as instance, terminal.reporting(quiet=options.no_progress or options.json) as reporter:
+    with open_instance(settings) as instance, terminal.reporting(quiet=options.no_progress) as reporter:
         end_lost_runs(instance)
-        definitions = build_definitions(warehouse_resource(settings, reporter=reporter, attended=True))
+        definitions = build_definitions(
+            warehouse_resource(settings, reporter=interrupts.guard(reporter), attended=True)
+        )
         result = definitions.resolve_job_def(options.job).execute_in_process(
             run_config=_run_config(options),
             instance=instance,
@@ -111,13 +113,12 @@ def _execute(warehouse: Warehouse, options: argparse.Namespace) -> tuple[Summary
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a job; returns the exit code."""
     options = _arguments(argv)
-    # A supervisor's SIGTERM ends the run as cleanly as a person's Ctrl-C.
-    signal(SIGTERM, lambda number, frame: default_int_handler(number, frame))
     settings = get_settings()
     database = open_database(settings)
     try:
         _prepare(database, settings, options)
-        summary, code, message = _execute(Warehouse(database, settings), options)
+        with Interrupts() as interrupts:
+            summary, code, message = _execute(Warehouse(database, settings), options, interrupts)
     except LibraryError as error:
         return _refuse(error, ExitCode.USAGE)
     except LockHeld as error:
