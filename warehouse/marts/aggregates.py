@@ -47,6 +47,7 @@ LIBRARY_SUMMARY: Final = Aggregate(
     description="The library in one row.",
     grain="export (a single row)",
     columns=(
+        Column("exported_at", _MOMENT, "The moment that all tables of this generation show (UTC)"),
         _ADAPTERS,
         Column("adapters_present", _INTEGER, "Adapters whose weight file is there and sound or not yet inspected"),
         Column("adapters_invalid", _INTEGER, "Adapters whose weight file is not sound"),
@@ -74,7 +75,7 @@ LIBRARY_SUMMARY: Final = Aggregate(
         Column("last_created_at", _MOMENT, "When the library got its latest adapter (UTC)"),
     ),
     sql="""
-    SELECT a.*, f.*, d.*,
+    SELECT getvariable('exported_at') AS exported_at, a.*, f.*, d.*,
         (SELECT count(*) FROM findings) AS findings,
         (SELECT coalesce(sum(wasted_bytes), 0)::BIGINT FROM duplicate_groups WHERE kind = 'same_file') AS wasted_bytes,
         (SELECT min(created_at) FROM adapters) AS first_created_at,

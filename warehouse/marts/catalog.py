@@ -70,10 +70,14 @@ def mart_files(folder: Path, name: str) -> list[Path]:
     return [whole] if whole.exists() else sorted((folder / name).glob("*/*.parquet"))
 
 
+def as_pattern(folder: Path) -> str:
+    """A folder in a pattern of DuckDB, where its own *, ? and [ stand for themselves."""
+    return _GLOB.sub(r"[\1]", str(folder))
+
+
 def scan(folder: Path, name: str) -> str:
     """The table function call that reads a mart of a generation."""
-    # A folder's own *, ? or [ must not be read as a pattern.
-    prefix = _GLOB.sub(r"[\1]", str(folder))
+    prefix = as_pattern(folder)
     whole = folder / f"{name}.parquet"
     if whole.exists():
         return f"read_parquet({quoted(f'{prefix}/{name}.parquet')}, hive_partitioning = false)"
@@ -105,6 +109,8 @@ def create(folder: Path, manifest: Mapping[str, Any]) -> None:
     """
     import duckdb
 
+    if "?" in str(folder):
+        raise MartError(f"DuckDB cannot keep a file in {folder}: rename the folder so that its path has no '?'")
     building = folder / f".{CATALOG}-{new_id()[-8:]}"
     try:
         with duckdb.connect(config={"threads": 1}) as connection:
@@ -138,7 +144,7 @@ def _is_at_home(published: Published) -> bool:
     """Whether the catalog can be opened and all its views name the folder in which it lies."""
     import duckdb
 
-    prefix = quoted(_GLOB.sub(r"[\1]", str(published.path)) + "/")[1:-1]
+    prefix = quoted(as_pattern(published.path) + "/")[1:-1]
     try:
         with duckdb.connect(str(published.path / CATALOG), read_only=True) as connection:
             row = connection.execute(

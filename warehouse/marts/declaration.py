@@ -113,6 +113,9 @@ class Fact(Mart):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aggregate(Mart):
-    """A mart that DuckDB computes; `sql` names facts, and aggregates declared before it, as tables."""
+    """A mart that DuckDB computes.
+
+    `sql` names facts, and aggregates declared before it, as tables; the variable `exported_at` tells when.
+    """
 
     sql: str

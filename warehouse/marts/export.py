@@ -16,7 +16,6 @@ from sqlalchemy import Connection, Select, func, select
 
 from warehouse.engine import Database
 from warehouse.generations import Manifest, Published, current, publish
-from warehouse.ingest.progress import Progress, Silence
 from warehouse.locks import exclusive
 from warehouse.marts import catalog, parquet
 from warehouse.marts.aggregates import AGGREGATES
@@ -29,6 +28,9 @@ from warehouse.settings import Settings
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+    # At run time the marts need nothing of the ingest, and importing a package imports all of it.
+    from warehouse.ingest.progress import Progress
 
 LOCK = "marts"
 _FETCH_ROWS = 5_000
@@ -141,9 +143,10 @@ def _register(connection: "duckdb.DuckDBPyConnection", folder: Path, name: str) 
     connection.execute(f"CREATE VIEW {catalog.identifier(name)} AS FROM {catalog.scan(folder, name)}")
 
 
-def _build(database: Database, folder: Path, before: Published | None, progress: Progress) -> Manifest:
+def _build(database: Database, folder: Path, before: Published | None, progress: "Progress | None") -> Manifest:
     started = utc_now()
-    progress.start(len(FACTS) + len(AGGREGATES), "tables")
+    if progress is not None:
+        progress.start(len(FACTS) + len(AGGREGATES), "tables")
     marts: dict[str, dict[str, Any]] = {}
 
     def note(mart: Mart, written: _Written, since: float) -> None:
@@ -157,7 +160,8 @@ def _build(database: Database, folder: Path, before: Published | None, progress:
         if written.partitions:
             entry["partitions"] = written.partitions
         marts[mart.name] = entry
-        progress.advance()
+        if progress is not None:
+            progress.advance()
 
     with database.read() as connection:
         if not database.is_sqlite:
@@ -167,6 +171,7 @@ def _build(database: Database, folder: Path, before: Published | None, progress:
             since = time.perf_counter()
             note(fact, _write_fact(connection, fact, folder, before), since)
     with catalog.workbench(folder) as duck:
+        duck.execute("SET VARIABLE exported_at = ?", [started.replace(tzinfo=None)])
         for fact in FACTS:
             _register(duck, folder, fact.name)
         for aggregate in AGGREGATES:
@@ -176,7 +181,7 @@ def _build(database: Database, folder: Path, before: Published | None, progress:
     return {"exported_at": started.isoformat(), "marts": marts}
 
 
-def export_marts(database: Database, settings: Settings, *, progress: Progress | None = None) -> Published:
+def export_marts(database: Database, settings: Settings, *, progress: "Progress | None" = None) -> Published:
     """Write, verify and publish every mart as one generation of `marts/analytics`, and lead the stable path to it.
 
     The manifest holds per mart `rows`, `bytes`, `files` and `seconds`.
@@ -193,7 +198,7 @@ def export_marts(database: Database, settings: Settings, *, progress: Progress |
             database,
             settings,
             catalog.KIND,
-            lambda folder: _build(database, folder, before, progress or Silence()),
+            lambda folder: _build(database, folder, before, progress),
             finish=catalog.create,
         )
         catalog.follow_pointer(database, settings)

@@ -14,7 +14,7 @@ import msgspec
 
 from warehouse.engine import Database
 from warehouse.marts import sandbox
-from warehouse.marts.catalog import CATALOG, current_catalog
+from warehouse.marts.catalog import CATALOG, as_pattern, current_catalog
 from warehouse.marts.errors import (
     QueryError,
     QueryFailedError,
@@ -91,7 +91,8 @@ def run_query(
         raise QueryRefusedError(f"the query is longer than {MAX_SQL_BYTES} bytes")
     published = current_catalog(database, settings)
     request = sandbox.Request(
-        folder=str(published.path),
+        # DuckDB compares both what a view says, which is a pattern, and what it stands for.
+        folders=sorted({str(published.path), as_pattern(published.path)}),
         catalog=str(published.path / CATALOG),
         sql=sql.encode(errors="replace").decode(),
         rows=limit,

@@ -48,7 +48,7 @@ Failure = Literal["refused", "failed", "timeout", "too_large"]
 class Request(msgspec.Struct, frozen=True):
     """A query and its limits."""
 
-    folder: str
+    folders: list[str]
     catalog: str
     sql: str
     rows: int
@@ -102,12 +102,12 @@ def connect(request: Request) -> "duckdb.DuckDBPyConnection":
             "threads": 2,
         }
     )
-    catalog, folder = (text.replace("'", "''") for text in (request.catalog, request.folder))
-    connection.execute(f"ATTACH '{catalog}' AS {CATALOG_NAME} (READ_ONLY)")
+    catalog, *folders = ("'" + text.replace("'", "''") + "'" for text in (request.catalog, *request.folders))
+    connection.execute(f"ATTACH {catalog} AS {CATALOG_NAME} (READ_ONLY)")
     connection.execute(f"USE {CATALOG_NAME}")
     for name, value in (
         ("TimeZone", "'UTC'"),
-        ("allowed_directories", f"['{folder}']"),
+        ("allowed_directories", f"[{', '.join(folders)}]"),
         ("enable_external_access", "false"),
         ("python_enable_replacements", "false"),
         ("lock_configuration", "true"),

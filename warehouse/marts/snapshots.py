@@ -38,7 +38,7 @@ def snapshot_statistics(database: Database, day: date) -> int:
     for first in range(1, last_pk + 1, _CHUNK):
         with database.write() as connection:
             statement = _statement(sqlite if database.is_sqlite else postgresql, day, first, first + _CHUNK)
-            written += connection.execute(statement).rowcount
+            written += connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
     return written
 
 

@@ -51,6 +51,7 @@ def adapter(pk: int, **values: Any) -> dict[str, Any]:
         "likes": None,
         "rating": None,
         "preview_path": None,
+        "primary_file_sha256": None,
         "file_path": f"/library/{pk}.safetensors",
         "file_state": "present",
         "active": False,
@@ -168,7 +169,7 @@ ADAPTERS: list[dict[str, Any]] = [
     ),
     adapter(
         2,
-        name='quote " and \' and \\ and\nline',
+        name="quote \" and ' and \\ and\nline",
         author_username="作者",
         base_model="SDXL 1.0",
         archetype="character",
@@ -178,11 +179,12 @@ ADAPTERS: list[dict[str, Any]] = [
         file_pk=2,
         downloads=100,
         likes=None,
+        primary_file_sha256="f" * 64,
         stats={"commentCount": "many"},
         user_tags=["mine", 7],
         favorite=True,
     ),
-    adapter(3, base_model="Pony", tags=["girl"], bundle_pk=3, file_pk=3, file_state="invalid", nsfw_level=8),
+    adapter(3, base_model="Pony", tags=["girl", "ink"], bundle_pk=3, file_pk=3, file_state="invalid", nsfw_level=8),
     adapter(4, file_state="remote", downloads=0, likes=0, rating=None, stats={"commentCount": 3.5}),
     adapter(5, bundle_pk=5, file_pk=5, file_state="missing", licence={"allow_no_credit": "yes"}),
 ]
@@ -224,7 +226,7 @@ def fill(database: Database) -> None:
             ],
         )
         connection.execute(insert(Adapter), ADAPTERS)
-        tags = {1: ["ink", "水墨"], 2: ["ink", "girl", "mine"], 3: ["girl"]}
+        tags = {1: ["ink", "水墨"], 2: ["ink", "girl", "mine"], 3: ["girl", "ink"]}
         connection.execute(
             insert(AdapterTag), [{"adapter_pk": pk, "tag": tag} for pk, values in tags.items() for tag in values]
         )

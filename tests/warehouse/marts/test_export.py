@@ -2,11 +2,9 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +78,7 @@ def test_an_adapter_is_told_whole(filled: Database, settings: Settings) -> None:
 def test_missing_stays_null_and_dirty_values_do_not_stop_the_export(filled: Database, settings: Settings) -> None:
     export_marts(filled, settings)
     rows = _by_id(_rows(filled, settings, "FROM adapters"))
-    assert rows[2]["name"] == 'quote " and \' and \\ and\nline'
+    assert rows[2]["name"] == "quote \" and ' and \\ and\nline"
     assert rows[2]["comments"] is None
     assert rows[2]["user_tags"] == ["mine", "7"]
     assert rows[4]["comments"] is None
@@ -96,7 +94,7 @@ def test_every_fact_has_the_rows_of_its_tables(filled: Database, settings: Setti
     assert list(rows) == [mart.name for mart in MARTS]
     expected = {
         "adapters": 5,
-        "adapter_tags": 6,
+        "adapter_tags": 7,
         "files": 4,
         "inspections": 3,
         "documents": 5,
@@ -114,7 +112,7 @@ def test_every_fact_has_the_rows_of_its_tables(filled: Database, settings: Setti
 
 
 def test_aggregates_are_right(filled: Database, settings: Settings) -> None:
-    export_marts(filled, settings)
+    published = export_marts(filled, settings)
 
     def read(name: str) -> Rows:
         return read_mart(filled, settings, name)
@@ -125,6 +123,7 @@ def test_aggregates_are_right(filled: Database, settings: Settings) -> None:
         ("Pony", 1),
     ]
     summary = read("library_summary")[0]
+    assert summary["exported_at"] == datetime.fromisoformat(published.manifest["exported_at"]).replace(tzinfo=None)
     expected = {
         "adapters": 5,
         "adapters_present": 2,
@@ -147,7 +146,7 @@ def test_aggregates_are_right(filled: Database, settings: Settings) -> None:
     assert list(coverage) == ["semantic", "artistic", "technical"]
     assert (coverage["semantic"]["adapters_current"], coverage["semantic"]["adapters_stale"]) == (1, 1)
     assert (coverage["technical"]["adapters_without"], coverage["technical"]["coverage"]) == (4, 0.2)
-    assert read("tag_pairs")[0]["tag"] == "girl"
+    assert read("tag_pairs")[0] == {"tag": "girl", "other_tag": "ink", "adapters": 2, "lift": pytest.approx(10 / 6)}
     assert [row["at_least_bytes"] for row in read("library_sizes")] == [0, 512]
     trends = {row["day"]: row["downloads_gained"] for row in read("community_trends")}
     assert trends == {library.DAY: 0, date(2026, 3, 2): 15, date(2026, 3, 4): 4_975}
@@ -233,12 +232,6 @@ def test_something_else_at_the_stable_path_is_left_alone(sqlite_database: Databa
     with pytest.raises(MartError, match="Move away"):
         export_marts(sqlite_database, settings)
     assert (occupied / "notes.txt").read_text() == "mine"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write what is read-only")
-def test_published_files_refuse_to_be_written(published: Published) -> None:
-    with pytest.raises(duckdb.Error):
-        duckdb.connect(str(published.path / "catalog.duckdb"))
 
 
 def test_published_files_are_read_only(published: Published) -> None:
@@ -362,22 +355,12 @@ def test_progress_counts_every_mart(filled: Database, settings: Settings) -> Non
     assert seen == [len(MARTS), *[1] * len(MARTS)]
 
 
-@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.name)
-def test_facts_are_streamed_in_the_order_of_an_index(
-    sqlite_database: Database, fact: Any, explain: Callable[[Any], str]
-) -> None:
-    plan = explain(fact.statement())
-    if fact.partition_by is None:
-        assert "TEMP B-TREE" not in plan, plan
-
-
-@pytest.fixture
-def explain(sqlite_database: Database) -> Callable[[Any], str]:
-    def plan(statement: Any) -> str:
-        compiled = statement.compile(sqlite_database.engine, compile_kwargs={"literal_binds": True})
+def test_facts_are_streamed_in_the_order_of_an_index(sqlite_database: Database) -> None:
+    for fact in FACTS:
+        if fact.partition_by is not None:
+            # Read day by day, each of them sorted.
+            continue
+        compiled = fact.statement().compile(sqlite_database.engine, compile_kwargs={"literal_binds": True})
         with sqlite_database.read() as connection:
-            return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all())
-
-    return plan
-
-
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()
+        assert "TEMP B-TREE" not in str(plan), (fact.name, plan)
