@@ -20,7 +20,7 @@ FTS_SQLITE = (
     """
     CREATE VIRTUAL TABLE adapter_fts USING fts5(
         name, triggers, tags, body, content='adapter_search', content_rowid='adapter_pk',
-        tokenize='unicode61 remove_diacritics 2', prefix='2 3')
+        tokenize='unicode61 remove_diacritics 2')
     """,
     """
     CREATE TRIGGER adapter_search_inserted AFTER INSERT ON adapter_search BEGIN
