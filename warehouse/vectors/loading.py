@@ -5,11 +5,11 @@ Belongs here: rows to `AdapterFacts`. Does not: which adapters are due (`work`) 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, select
 
 from warehouse.models import Adapter, AdapterDetail
 from warehouse.vectors.facts import AdapterFacts
@@ -54,13 +54,13 @@ def load_known(connection: Connection, pks: Sequence[int]) -> list[Known]:
         .order_by(Adapter.pk)
     )
     return [
-        Known(row["pk"], facts_of(row), row["content_digest"], row["preview_path"])
+        Known(row["pk"], facts_of(dict(row)), row["content_digest"], row["preview_path"])
         for row in connection.execute(statement).mappings()
     ]
 
 
-def facts_of(row: RowMapping) -> AdapterFacts:
-    """The facts in a row of `adapters` joined with `adapter_details`."""
+def facts_of(row: Mapping[str, Any]) -> AdapterFacts:
+    """The facts in a row of `adapters` joined with `adapter_details`, or in the fields of a draft of one."""
     extra = row["extra"] or {}
     examples = row["examples"] or []
     return AdapterFacts(

@@ -142,3 +142,8 @@ def _unique(values: Iterable[str]) -> list[str]:
 
 def _join(parts: Iterable[str], *, separator: str = ". ") -> str:
     return separator.join(part for part in parts if part)[:MAX_TEXT]
+
+
+def prompt_text(prompt: str) -> str:
+    """A prompt as it is compared with the texts of adapters: its phrases; the prompt itself where none is left."""
+    return ", ".join(_unique(prompt_fragments(prompt)))[:MAX_TEXT] or _clean(prompt)[:MAX_TEXT]

@@ -1,5 +1,6 @@
 """A library of a few themes written straight into the tables, as large as a test wants it."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,4 +67,4 @@ def fill(database: Database, *adapters: dict[str, Any]) -> None:
         connection.execute(insert(Adapter), list(adapters))
         connection.execute(insert(AdapterDetail), details)
         for row in adapters:
-            facets.apply(connection, facets.Counter(facets.keys_of(row, row["tags"])))
+            facets.apply(connection, Counter(facets.keys_of(row, row["tags"])))

@@ -9,9 +9,13 @@ from collections.abc import Iterator, Sequence
 
 
 def unique_texts(texts: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The distinct texts in order of appearance, and for each text the position of its distinct one."""
+    """The distinct texts in order of appearance, and for each text the position of its distinct one.
+
+    White space around a text is dropped, as sentence-transformers does; what UTF-8 cannot say becomes a question mark.
+    """
     positions: dict[str, int] = {}
-    places = [positions.setdefault(text, len(positions)) for text in texts]
+    clean = (text.encode("utf-8", "replace").decode("utf-8").strip() for text in texts)
+    places = [positions.setdefault(text, len(positions)) for text in clean]
     return list(positions), places
 
 

@@ -18,7 +18,12 @@ from warehouse.vectors.encoders.protocol import Encoder, EncoderError, comparabl
 from warehouse.vectors.encoders.weights import ModelFolder, find_model
 
 AUTO_PRECISION: Literal["fp32", "int8"] = "fp32"
-"""What `embedding_precision = auto` means on a CPU."""
+"""What `embedding_precision = auto` means on a CPU.
+
+int8 is twice as fast and finds adapters by held-out prompts as often (0.758 of 1,144 real ones against 0.748), but
+keeps only 0.90 of the ten nearest neighbours of fp32, at a mean cosine of 0.994. Keeping any one kind of layer exact costs a
+third of the gain and leaves the cosine below 0.998 (`tests/benchmarks/embedding.py`).
+"""
 
 
 @dataclass(frozen=True, slots=True)

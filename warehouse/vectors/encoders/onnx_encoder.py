@@ -66,7 +66,7 @@ class OnnxEncoder:
         """Unit vectors, float32, shape (len(texts), dimension), in the order of the texts."""
         import numpy as np
 
-        distinct, places = unique_texts([text.strip() for text in texts])
+        distinct, places = unique_texts(texts)
         vectors = np.empty((len(distinct), self._identity.dimension), dtype=np.float32)
         meter = _Meter(len(distinct), progress)
         with ThreadPoolExecutor(self._threads) as pool:
