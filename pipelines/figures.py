@@ -37,7 +37,7 @@ def root_paths(connection: Connection) -> list[str]:
 
 def root_signatures(connection: Connection) -> dict[str, str | None]:
     """The registered library folders with their signatures at the last complete scan."""
-    return dict(connection.execute(select(Root.path, Root.signature)).tuples().all())
+    return dict(connection.execute(select(Root.path, Root.signature)).all())
 
 
 def newest_files(connection: Connection) -> Rows:
@@ -150,7 +150,7 @@ def duplicate_weights(connection: Connection, limit: int) -> Rows:
 def duplicate_groups(connection: Connection) -> dict[str, int]:
     """How many groups of duplicates there are of each kind."""
     statement = select(Duplicate.kind, func.count(func.distinct(Duplicate.group_key))).group_by(Duplicate.kind)
-    return dict(connection.execute(statement.order_by(Duplicate.kind)).tuples().all())
+    return dict(connection.execute(statement.order_by(Duplicate.kind)).all())
 
 
 def findings(connection: Connection) -> dict[str, int]:
@@ -166,7 +166,7 @@ def coverage(connection: Connection, spaces: Sequence[str]) -> Mapping[str, tupl
         .join(Adapter, and_(Adapter.pk == Embedding.adapter_pk, Adapter.content_digest == Embedding.content_digest))
         .group_by(Embedding.embedding_type)
     )
-    found = dict(connection.execute(current).tuples().all())
+    found = dict(connection.execute(current).all())
     return {space: (found.get(space, 0), total) for space in spaces}
 
 

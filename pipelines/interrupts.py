@@ -5,6 +5,7 @@ collector Python prints and forgets it. The interpreter also writes each signal 
 it, so the next report of progress ends the run all the same.
 """
 
+import contextlib
 import signal
 import socket
 from logging import Logger
@@ -15,7 +16,6 @@ import dagster as dg
 
 from pipelines.progress import Reporter
 from warehouse.ingest.progress import Progress
-import contextlib
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 

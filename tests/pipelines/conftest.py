@@ -2,9 +2,11 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,11 +120,10 @@ def synced(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Synced:
 @pytest.fixture
 def synced_copy(synced: Synced, tmp_path: Path) -> Iterator[Database]:
     """The database after the first sync, to be broken."""
-    source = open_database(synced.settings)
     target = tmp_path / "copy.sqlite3"
-    with source.read() as connection:
-        connection.exec_driver_sql(f"VACUUM INTO '{target}'")
-    source.dispose()
+    original = synced.settings.data_dir / "warehouse.sqlite3"
+    with closing(sqlite3.connect(original)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
     database = connect(f"sqlite:///{target}")
     yield database
     database.dispose()
