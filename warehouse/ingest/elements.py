@@ -4,9 +4,10 @@ Belongs here: suffixes, stems, the order of previews, folders that are no librar
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from warehouse.safetensors.formats import WEIGHT_SUFFIXES
 
@@ -19,8 +20,7 @@ class ElementKind(StrEnum):
     PREVIEW = "preview"
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(Struct, frozen=True, gc=False):
     """A file that belongs to the bundle of its folder and `stem`; `rank` orders previews, the best one first."""
 
     kind: ElementKind

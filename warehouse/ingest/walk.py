@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import Struct
+
 from warehouse.ingest.elements import ElementKind, civitdl_key, classify, is_foreign_folder
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, gc=False):
     """One file of a library. Previews are not looked at, so their `size` and `mtime_ns` are 0."""
 
     kind: ElementKind
