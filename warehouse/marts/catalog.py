@@ -237,7 +237,7 @@ def workbench(folder: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
     import duckdb
 
     spill = folder / ".spill"
-    config: dict[str, Any] = {"memory_limit": "1GiB", "temp_directory": str(spill), "preserve_insertion_order": False}
+    config: dict[str, Any] = {"memory_limit": "256MiB", "temp_directory": str(spill), "preserve_insertion_order": False}
     try:
         with duckdb.connect(config=config) as connection:
             yield connection

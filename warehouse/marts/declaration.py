@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Date, FromClause, Select, func, select
+from sqlalchemy import ColumnElement, Date, FromClause, Join, Select, func, select
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,8 +86,9 @@ def _describe(column: Column) -> dict[str, str]:
 class Fact(Mart):
     """A mart read from the tables.
 
-    `origin` is the table or join; `order_by` a key with an index, so that the database streams instead of sorting.
-    With `partition_by`, the name of a day column, each day is a folder of its own that is written once it is over.
+    `origin` is a table, or joins that start with it and neither lose nor multiply its rows; `order_by` a key with an
+    index, so that the database streams instead of sorting. With `partition_by`, the name of a day column, each day is
+    a folder of its own that is written once it is over.
     """
 
     origin: FromClause
@@ -99,9 +100,17 @@ class Fact(Mart):
         sources = [column.source.label(column.name) for column in self.columns]
         return select(*sources).select_from(self.origin).order_by(*self.order_by)
 
+    @property
+    def table(self) -> FromClause:
+        """The table whose rows these are."""
+        origin = self.origin
+        while isinstance(origin, Join):
+            origin = origin.left
+        return origin
+
     def count(self) -> Select[int]:
-        """The select of how many rows `statement` gives."""
-        return select(func.count()).select_from(self.origin)
+        """The select of how many rows there must be: counted without the joins, so that a wrong join is found out."""
+        return select(func.count()).select_from(self.table)
 
     def partition(self) -> ColumnElement[Any]:
         """The expression of the day that partitions the fact."""

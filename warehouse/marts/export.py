@@ -1,7 +1,8 @@
 """The export: every mart as Parquet and the catalog over them, published as one generation.
 
 All facts are read in one snapshot of the database, so that they agree with each other, and the aggregates are
-computed from the files just written, so that they agree with the facts. Memory is bounded by a row group.
+computed from the files just written, so that they agree with the facts. Memory is bounded by a row
+group, not by the library.
 Does not belong here: what the marts are (`facts`, `aggregates`).
 """
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from warehouse.ingest.progress import Progress
 
 LOCK = "marts"
-_FETCH_ROWS = 5_000
+_FETCH_ROWS = 2_000
 """Rows that exist as Python objects at a time."""
 
 
@@ -78,7 +79,7 @@ def _write_whole(connection: Connection, fact: Fact, folder: Path) -> _Written:
 
 def _write_partitions(connection: Connection, fact: Fact, folder: Path, before: Published | None) -> _Written:
     day = fact.partition()
-    counts = connection.execute(select(day, func.count()).select_from(fact.origin).group_by(day).order_by(day)).all()
+    counts = connection.execute(select(day, func.count()).select_from(fact.table).group_by(day).order_by(day)).all()
     if not counts:
         return _write_whole(connection, fact, folder)
     schema = fact.schema()

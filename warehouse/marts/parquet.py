@@ -11,8 +11,11 @@ from warehouse.marts.errors import MartError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROW_GROUP_ROWS = 65_536
-"""Rows of a row group: large enough for DuckDB to scan in parallel, small enough to hold in memory."""
+ROW_GROUP_ROWS = 122_880
+"""Most rows of a row group: what DuckDB scans in one piece."""
+ROW_GROUP_BYTES = 8 * 2**20
+"""A row group ends once its values take this much, so that wide rows take no more memory than narrow ones."""
+_READ_ROWS = 8_192
 
 READ_ONLY = 0o444
 
@@ -46,13 +49,14 @@ def to_batch(mart: Mart, schema: "pa.Schema", rows: Sequence[Sequence[Any]]) -> 
 
 def _grouped(batches: Iterable["pa.RecordBatch"]) -> Iterator[list["pa.RecordBatch"]]:
     group: list[pa.RecordBatch] = []
-    rows = 0
+    rows = size = 0
     for batch in batches:
         group.append(batch)
         rows += batch.num_rows
-        if rows >= ROW_GROUP_ROWS:
+        size += batch.nbytes
+        if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
             yield group
-            group, rows = [], 0
+            group, rows, size = [], 0, 0
     if group:
         yield group
 
@@ -67,7 +71,7 @@ def write(path: Path, schema: "pa.Schema", batches: Iterable["pa.RecordBatch"]) 
     with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for group in _grouped(batches):
             table = pa.Table.from_batches(group, schema)
-            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            writer.write_table(table, row_group_size=table.num_rows or None)
             rows += table.num_rows
     return rows
 
@@ -85,7 +89,7 @@ def verify(path: Path, schema: "pa.Schema", rows: int) -> None:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(schema, check_metadata=True):
                 raise MartError(f"{path} does not have the declared columns")
-            read = sum(batch.num_rows for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS))
+            read = sum(batch.num_rows for batch in file.iter_batches(batch_size=_READ_ROWS))
     except (pa.ArrowException, OSError) as error:
         raise MartError(f"{path} cannot be read back: {error}") from error
     if read != rows:

@@ -1,4 +1,4 @@
-"""A small library written straight into the tables, every oddity of the marts in it; and a large one of any size."""
+"""A small library written straight into the tables, every oddity of the marts in it."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -65,7 +65,8 @@ def adapter(pk: int, **values: Any) -> dict[str, Any]:
     }
 
 
-def _file(pk: int, size: int, **values: Any) -> dict[str, Any]:
+def file(pk: int, size: int, **values: Any) -> dict[str, Any]:
+    """A row of `files`, hashed and present."""
     return {
         "pk": pk,
         "bundle_pk": pk,
@@ -83,7 +84,8 @@ def _file(pk: int, size: int, **values: Any) -> dict[str, Any]:
     }
 
 
-def _inspection(pk: int, size: int, **values: Any) -> dict[str, Any]:
+def inspection(pk: int, size: int, **values: Any) -> dict[str, Any]:
+    """A row of `inspections` of a sound file."""
     return {
         "file_pk": pk,
         "size": size,
@@ -101,7 +103,8 @@ def _inspection(pk: int, size: int, **values: Any) -> dict[str, Any]:
     }
 
 
-def _document(pk: int, **values: Any) -> dict[str, Any]:
+def document(pk: int, **values: Any) -> dict[str, Any]:
+    """A row of `documents` that was accepted."""
     return {
         "pk": pk,
         "bundle_pk": pk,
@@ -119,7 +122,8 @@ def _document(pk: int, **values: Any) -> dict[str, Any]:
     }
 
 
-def _embedding(pk: int, adapter_pk: int, space: str, digest: str) -> dict[str, Any]:
+def embedding(pk: int, adapter_pk: int, space: str, digest: str) -> dict[str, Any]:
+    """A row of `embeddings` computed from an adapter of that digest."""
     return {
         "pk": pk,
         "id": f"00000000-0000-7000-9000-{pk:012d}",
@@ -201,28 +205,28 @@ def fill(database: Database) -> None:
         connection.execute(
             insert(File),
             [
-                _file(1, 1_000),
-                _file(2, 1_000, hashed_mtime_ns=_NS - 1),
-                _file(3, 0),
-                _file(5, 4_096, state="missing", missing_since=START, hashed_size=None, hashed_mtime_ns=None),
+                file(1, 1_000),
+                file(2, 1_000, hashed_mtime_ns=_NS - 1),
+                file(3, 0),
+                file(5, 4_096, state="missing", missing_since=START, hashed_size=None, hashed_mtime_ns=None),
             ],
         )
         connection.execute(
             insert(Inspection),
             [
-                _inspection(1, 1_000),
-                _inspection(2, 1_000, network_type="lokr", rank=4),
-                _inspection(3, 0, valid=False, problem="empty_file", message="The file is empty", rank=None),
+                inspection(1, 1_000),
+                inspection(2, 1_000, network_type="lokr", rank=4),
+                inspection(3, 0, valid=False, problem="empty_file", message="The file is empty", rank=None),
             ],
         )
         connection.execute(
             insert(Document),
             [
-                _document(1),
-                _document(2, complaints=2),
-                _document(3, verdict="quarantined", shape=None, reason_code="not_json", reason="line 1: …"),
-                _document(4, bundle_pk=3, verdict=None, shape=None, read_at=None),
-                _document(5, state="missing"),
+                document(1),
+                document(2, complaints=2),
+                document(3, verdict="quarantined", shape=None, reason_code="not_json", reason="line 1: …"),
+                document(4, bundle_pk=3, verdict=None, shape=None, read_at=None),
+                document(5, state="missing"),
             ],
         )
         connection.execute(insert(Adapter), ADAPTERS)
@@ -253,10 +257,10 @@ def fill(database: Database) -> None:
         connection.execute(
             insert(Embedding),
             [
-                _embedding(1, 1, "semantic", f"{1:032x}"),
-                _embedding(2, 1, "artistic", f"{1:032x}"),
-                _embedding(3, 1, "technical", f"{1:032x}"),
-                _embedding(4, 2, "semantic", "older"),
+                embedding(1, 1, "semantic", f"{1:032x}"),
+                embedding(2, 1, "artistic", f"{1:032x}"),
+                embedding(3, 1, "technical", f"{1:032x}"),
+                embedding(4, 2, "semantic", "older"),
             ],
         )
         connection.execute(
