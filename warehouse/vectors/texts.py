@@ -56,7 +56,7 @@ def semantic_text(facts: AdapterFacts) -> str:
 def artistic_text(facts: AdapterFacts) -> str:
     """How it looks: trained words, the words its example prompts share, then the prompts; else its training tags."""
     prompts = [fragments for prompt in facts.prompts[:MAX_PROMPTS] if (fragments := prompt_fragments(prompt))]
-    shared = Counter(fragment for fragments in prompts for fragment in set(fragments))
+    shared = Counter(fragment for fragments in prompts for fragment in dict.fromkeys(fragments))
     # What several examples share is the adapter; what one has is the picture.
     common = [fragment for fragment, count in shared.most_common(40) if count > 1]
     rest = [fragment for fragments in prompts for fragment in fragments]
