@@ -35,12 +35,12 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
+def models(shared_data: Path) -> Path:
+    return shared_data
 
 
 def _settings(data: Path, **values: object) -> Settings:
-    return Settings(_env_file=None, data_dir=data, device="cpu", **values)  # type: ignore[call-arg, arg-type]
+    return Settings(_env_file=None, data_dir=data, device="cpu", **values)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

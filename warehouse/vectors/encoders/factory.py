@@ -21,8 +21,8 @@ AUTO_PRECISION: Literal["fp32", "int8"] = "fp32"
 """What `embedding_precision = auto` means on a CPU.
 
 int8 is twice as fast and finds adapters by held-out prompts as often (0.758 of 1,144 real ones against 0.748), but
-keeps only 0.90 of the ten nearest neighbours of fp32, at a mean cosine of 0.994. Keeping any one kind of layer exact costs a
-third of the gain and leaves the cosine below 0.998 (`tests/benchmarks/embedding.py`).
+keeps only 0.90 of the ten nearest neighbours of fp32, at a mean cosine of 0.994. Keeping any one kind of
+layer exact costs up to a third of the gain and leaves the cosine below 0.998 (`tests/benchmarks/embedding.py`).
 """
 
 
@@ -86,7 +86,7 @@ def shared_encoder(settings: Settings, model_name: str) -> Encoder:
     Raises:
         EncoderError: as `open_encoder`.
     """
-    key = (model_name, settings.device, settings.embedding_precision, settings.models_dir)
+    key = (model_name, settings.device, settings.embedding_precision, settings.models_dir.resolve())
     with _lock:
         if key not in _shared:
             _shared[key] = open_encoder(settings, model_name)

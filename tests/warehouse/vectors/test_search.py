@@ -1,0 +1,207 @@
+"""Answers are those of exact search, follow what was written a moment ago, and never show what they must not."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import delete, update
+
+from tests.warehouse.vectors import library
+from tests.warehouse.vectors.conftest import COUNT
+from warehouse import facets
+from warehouse.engine import Database
+from warehouse.generations import roll_back
+from warehouse.models import Adapter, AdapterDetail
+from warehouse.settings import Settings
+from warehouse.vectors import (
+    KIND,
+    SPACES,
+    NoVectorsError,
+    Recommender,
+    SearchFilter,
+    SpaceName,
+    compute_embeddings,
+    decode_vector,
+    publish_index,
+)
+from warehouse.vectors.stored import vectors_of
+
+EVEN = dict.fromkeys(SpaceName, 1.0)
+
+
+def _embed(database: Database, settings: Settings) -> None:
+    for space in SPACES:
+        compute_embeddings(database, settings, space.name)
+
+
+def _delete(database: Database, pk: int) -> None:
+    with database.write() as connection:
+        connection.execute(delete(AdapterDetail).where(AdapterDetail.adapter_pk == pk))
+        connection.execute(delete(Adapter).where(Adapter.pk == pk))
+
+
+def _exact(database: Database, pk: int, weights: dict[SpaceName, float]) -> list[tuple[float, int]]:
+    """Every other adapter by similarity, computed the slow way."""
+    with database.read() as connection:
+        stored = vectors_of(connection, list(range(1, COUNT + 50)))
+    vectors: dict[int, dict[SpaceName, Any]] = {}
+    for item in stored:
+        vectors.setdefault(item.adapter_pk, {})[item.space] = decode_vector(item.data)
+    total = sum(weights.values())
+    scores = []
+    for other, mine in vectors.items():
+        if other != pk:
+            parts = {space: max(0.0, float(mine[space] @ vectors[pk][space])) for space in mine}
+            scores.append((sum(weights[space] * parts[space] for space in parts) / total, other))
+    return sorted(scores, key=lambda item: (-item[0], item[1]))
+
+
+@pytest.mark.parametrize("weights", [EVEN, {"semantic": 0.6, "artistic": 0.3, "technical": 0.1}, {"semantic": 1.0}])
+def test_similar_is_exact_with_and_without_an_index(
+    filled: Database, settings: Settings, weights: dict[str, float]
+) -> None:
+    weighted = {space: float(weights.get(space, 0.0)) for space in SpaceName}
+    expected = _exact(filled, 7, weighted)[:10]
+    for published in (False, True):
+        if published:
+            publish_index(filled, settings)
+        result = Recommender(filled, settings).similar(7, weights=weighted, k=10)
+        assert [match.score for match in result.matches] == pytest.approx([score for score, _ in expected], abs=1e-5)
+        assert (result.generation is not None) == published
+        assert (result.searched, result.complete) == (COUNT, True)
+        assert 7 not in {match.pk for match in result.matches}
+    best = result.matches[0]
+    assert best.score == pytest.approx(
+        sum(weighted[space] * best.similarities[space] for space in SpaceName) / sum(weighted.values())
+    )
+
+
+def test_a_question_in_words_finds_its_theme(filled: Database, settings: Settings) -> None:
+    publish_index(filled, settings)
+    recommender = Recommender(filled, settings)
+    for question, theme in (("brass steam airship", 1), ("a coat for the winter", 2), ("中国水墨画 竹子", 4)):
+        matches = recommender.by_vectors(recommender.encode(question), k=5).matches
+        assert {match.pk % len(library.THEMES) for match in matches} == {theme}
+    scored = recommender.score(recommender.encode("brass steam airship"), [3, 1, 99999])
+    assert [match.pk for match in scored] == [3, 1, 99999]
+    assert scored[1].score > scored[0].score > scored[2].score == 0
+
+
+def test_what_is_newer_than_the_index_is_found_and_replaces_what_it_was(filled: Database, settings: Settings) -> None:
+    publish_index(filled, settings)
+    recommender = Recommender(filled, settings)
+    assert recommender.similar(1).searched == COUNT
+    library.fill(
+        filled, library.adapter(COUNT + 1, name="Sunken Cathedral", description_text="A drowned gothic church.")
+    )
+    with filled.write() as connection:
+        # An adapter that the index knows turns into something else.
+        connection.execute(
+            update(Adapter)
+            .where(Adapter.pk == 1)
+            .values(name="Drowned Gothic Church", tags=["church"], trained_words=[], content_digest="0" * 32)
+        )
+        connection.execute(
+            update(AdapterDetail)
+            .where(AdapterDetail.adapter_pk == 1)
+            .values(description_text="A sunken cathedral under the sea.", examples=[])
+        )
+    _embed(filled, settings)
+    result = recommender.similar(COUNT + 1, k=3, weights={SpaceName.SEMANTIC: 1.0})
+    assert result.matches[0].pk == 1
+    assert [match.pk for match in result.matches].count(1) == 1
+    assert result.searched == COUNT + 1
+    found = recommender.by_vectors(recommender.encode("a church under water"), k=2).matches
+    assert {match.pk for match in found} == {1, COUNT + 1}
+
+
+def test_an_adapter_deleted_a_moment_ago_is_in_no_answer(filled: Database, settings: Settings) -> None:
+    publish_index(filled, settings)
+    recommender = Recommender(filled, settings)
+    nearest = recommender.similar(1, k=1).matches[0].pk
+    _delete(filled, nearest)
+    assert nearest not in {match.pk for match in recommender.similar(1, k=COUNT).matches}
+    with pytest.raises(NoVectorsError):
+        recommender.similar(nearest)
+    with pytest.raises(NoVectorsError):
+        recommender.similar(99999)
+
+
+def test_filters_are_hard_and_rare_values_are_found(filled: Database, settings: Settings) -> None:
+    odd = library.adapter(COUNT + 1, base_model="Flux.1 D", nsfw_level=5, file_state="remote")
+    library.fill(filled, odd, library.adapter(COUNT + 2, base_model="Flux.1 D", nsfw_level=31))
+    _embed(filled, settings)
+    publish_index(filled, settings)
+    recommender = Recommender(filled, settings)
+
+    def found(**values: Any) -> set[int]:
+        return {match.pk for match in recommender.similar(1, k=COUNT, narrowed=SearchFilter(**values)).matches}
+
+    assert found(base_model="Flux.1 D") == {COUNT + 1, COUNT + 2}
+    assert found(base_model="Flux.1 D", nsfw_max=4) == {COUNT + 1}
+    assert found(base_model="Flux.1 D", available_only=True) == {COUNT + 2}
+    assert found(base_model="Pony") == {pk for pk in range(2, COUNT + 1) if pk % 4 == 2}
+    assert found(nsfw_max=1) == set(range(2, COUNT + 1))
+    assert found(base_model="no such model") == set()
+
+
+def test_threshold_and_limit(filled: Database, settings: Settings) -> None:
+    recommender = Recommender(filled, settings)
+    assert len(recommender.similar(1, k=4).matches) == 4
+    high = recommender.similar(1, k=COUNT, threshold=0.8).matches
+    assert high
+    assert min(match.score for match in high) >= 0.8
+    assert recommender.similar(1, k=3, weights=dict.fromkeys(SpaceName, 0.0)).matches[0].score == 0
+
+
+def test_the_current_generation_is_followed_back_and_forth(filled: Database, settings: Settings) -> None:
+    recommender = Recommender(filled, settings)
+    assert recommender.similar(1).generation is None
+    first = publish_index(filled, settings)
+    assert recommender.similar(1).generation == first.name
+    second = publish_index(filled, settings, force=True)
+    assert recommender.similar(1).generation == second.name
+    roll_back(filled, KIND, first.name)
+    assert recommender.similar(1).generation == first.name
+
+
+def test_threads_are_answered_alike_while_generations_change(sqlite_database: Database, settings: Settings) -> None:
+    library.fill(sqlite_database, *(library.adapter(pk) for pk in range(1, 41)))
+    _embed(sqlite_database, settings)
+    recommender = Recommender(sqlite_database, settings)
+    expected = [match.pk for match in recommender.similar(3).matches]
+    answers: list[list[int]] = []
+
+    def ask() -> None:
+        answers.extend([match.pk for match in recommender.similar(3).matches] for _ in range(20))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        publish_index(sqlite_database, settings, force=True)
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 80
+    assert all(answer == expected for answer in answers)
+
+
+def test_lists_of_a_large_index_are_probed_until_enough_pass(
+    sqlite_database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from warehouse.vectors import indices
+
+    library.fill(sqlite_database, *(library.adapter(pk) for pk in range(1, 201)))
+    _embed(sqlite_database, settings)
+    monkeypatch.setattr(indices, "choose_index", lambda *_: indices.IndexPlan("IVF8,SQ8", 8, "small lists"))
+    publish_index(sqlite_database, settings)
+    recommender = Recommender(sqlite_database, settings)
+    matches = recommender.similar(1, k=40, narrowed=SearchFilter(base_model="Pony")).matches
+    assert len(matches) == 40
+    assert all(match.pk % 4 == 2 for match in matches)
+    with sqlite_database.read() as connection:
+        assert facets.count_of(connection, "base_model", "Pony") == 50
+    scores = [match.score for match in matches]
+    assert scores == sorted(scores, reverse=True)
+    assert np.isfinite(scores).all()
