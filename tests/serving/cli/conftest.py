@@ -11,9 +11,8 @@ import pytest
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs `lora-manager` in an empty folder, with `tmp_path/data` as its data folder."""
+def runner(folder: Path) -> Run:
+    """Runs `lora-manager` in a folder, with `data` in it as its data folder."""
 
     def run_command(
         *arguments: str, stdin: str = "", timeout: float = 120, **environment: str
@@ -25,9 +24,15 @@ def run(tmp_path: Path) -> Run:
             capture_output=True,
             text=True,
             timeout=timeout,
-            cwd=tmp_path,
-            env={**kept, "LORA_MANAGER_DATA_DIR": str(tmp_path / "data"), **environment},
+            cwd=folder,
+            env={**kept, "LORA_MANAGER_DATA_DIR": str(folder / "data"), **environment},
             check=False,
         )
 
     return run_command
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs `lora-manager` in an empty folder of this test."""
+    return runner(tmp_path)

@@ -1,0 +1,186 @@
+"""The commands that ask and change a library, on a small sample that went through the whole pipeline once."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving.cli.conftest import Run, runner
+from warehouse.engine import connect
+from warehouse.locks import exclusive
+
+pytestmark = pytest.mark.xdist_group("cli-library")
+ADAPTERS = 24
+
+
+class Library:
+    """A synced sample library and the command line on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "library"
+        self.data = folder / "data"
+        self.run: Run = runner(folder)
+        made = self.run("sample", str(self.folder), "--adapters", str(ADAPTERS))
+        assert made.returncode == 0, made.stderr
+        self.first = self.run("sync", str(self.folder), "--json", timeout=300)
+
+    def state(self) -> dict[str, tuple[int, int]]:
+        """Every file of the data folder but SQLite's shared memory, which readers touch too."""
+        files = (path for path in self.data.rglob("*") if path.is_file() and path.suffix != ".sqlite3-shm")
+        return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+    def adapters(self) -> list[dict[str, str]]:
+        answer = self.run("sql", "SELECT adapter_id, name FROM adapters ORDER BY name", "--format", "json")
+        rows: list[dict[str, str]] = json.loads(answer.stdout)
+        return rows
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    return Library(tmp_path_factory.mktemp("cli-library"))
+
+
+def test_sync_ends_well_although_some_files_are_broken(library: Library) -> None:
+    assert library.first.returncode == 0, library.first.stderr
+    counts = json.loads(library.first.stdout)
+    assert counts["adapters"] >= ADAPTERS
+    assert counts["documents"]["quarantined"] > 0
+    assert counts["index"]["n"] == counts["adapters"]
+
+
+def test_a_dry_run_tells_every_change_and_writes_nothing(library: Library) -> None:
+    weight = next(library.folder.rglob("*.safetensors"))
+    added = weight.with_name("水彩 added by hand.safetensors")
+    added.write_bytes(weight.read_bytes())
+    before = library.state()
+    try:
+        shown = library.run("sync", "--dry-run")
+        as_json = json.loads(library.run("sync", "--dry-run", "--json").stdout)
+    finally:
+        added.unlink()
+    assert shown.returncode == 0, shown.stderr
+    header, *rows = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert header[:2] == ["change", "kind"]
+    assert ["new", "weight", str(added)] in [[row[0], row[1], row[3]] for row in rows]
+    assert as_json["counts"] == {"new": 1}
+    assert library.state() == before
+
+
+def test_a_dry_run_without_a_database_makes_none(library: Library, run: Run, tmp_path: Path) -> None:
+    shown = run("sync", str(library.folder), "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert len(shown.stdout.splitlines()) > ADAPTERS
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status(library: Library) -> None:
+    shown = library.run("status")
+    assert str(library.folder) in shown.stdout
+    state = json.loads(library.run("status", "--json").stdout)
+    assert state["running"] is None
+    assert sum(state["adapters_by_file_state"].values()) == state["adapters"] >= ADAPTERS
+    assert state["embeddings_by_space"] == dict.fromkeys(("artistic", "semantic", "technical"), state["adapters"])
+    assert {each["kind"] for each in state["published"]} == {"indices/recommend", "marts/analytics"}
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_sql_in_every_format(library: Library, form: str) -> None:
+    query = "SELECT 1 AS one, NULL AS nothing, '水彩, \"🎨\"' AS text"
+    answer = library.run("sql", query, "--format", form)
+    assert answer.returncode == 0, answer.stderr
+    if form == "json":
+        assert json.loads(answer.stdout) == [{"one": 1, "nothing": None, "text": '水彩, "🎨"'}]
+    elif form == "csv":
+        assert list(csv.reader(io.StringIO(answer.stdout))) == [["one", "nothing", "text"], ["1", "", '水彩, "🎨"']]
+    else:
+        assert answer.stdout.splitlines() == ["one\tnothing\ttext", '1\t\t水彩, "🎨"']
+
+
+def test_sql_from_standard_input_and_its_limit(library: Library) -> None:
+    answer = library.run("sql", "--limit", "3", stdin="SELECT name FROM adapters")
+    assert len(answer.stdout.splitlines()) == 4
+    assert "--limit" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELEC 1",
+        "SELECT * FROM nowhere",
+        "DROP TABLE adapters",
+        "SELECT 1; SELECT 2",
+        "SELECT * FROM '/etc/passwd'",
+        " ",
+    ],
+)
+def test_sql_says_what_it_refuses_in_one_line(library: Library, query: str) -> None:
+    refused = library.run("sql", query)
+    assert refused.returncode in (1, 2)
+    assert refused.stdout == ""
+    assert refused.stderr.startswith("error: ")
+    assert "Traceback" not in refused.stderr
+
+
+def test_similar_by_id_by_name_and_by_words(library: Library) -> None:
+    first = library.adapters()[0]
+    by_id = library.run("similar", first["adapter_id"], "--json", "--limit", "3")
+    assert by_id.returncode == 0, by_id.stderr
+    items = json.loads(by_id.stdout)["recommendations"]
+    assert len(items) == 3
+    assert first["adapter_id"] not in {item["lora_id"] for item in items}
+    unknown = library.run("similar", "no such adapter anywhere")
+    assert unknown.returncode == 1
+    assert "no adapter is called" in unknown.stderr
+
+
+def test_a_name_that_means_several_lists_them(library: Library) -> None:
+    names = [row["name"] for row in library.adapters()]
+    word = next(word for word in names[0].split() if sum(word in name.split() for name in names) > 1)
+    answer = library.run("similar", word)
+    assert answer.returncode == 2
+    assert len(answer.stdout.splitlines()) > 2
+    assert "ask again with an id" in answer.stderr
+
+
+def test_recommend(library: Library) -> None:
+    shown = library.run("recommend", "a portrait <lora:anything:0.8>", "--limit", "2")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[0].split("\t") == ["score", "name", "version", "base model", "why", "id"]
+    piped = library.run("recommend", "-", "--json", stdin="a portrait <lora:anything:0.8>")
+    answer = json.loads(piped.stdout)
+    assert answer["prompt_analysis"]["lora_tags"][0]["name"] == "anything"
+    assert library.run("recommend", "  ").returncode == 2
+
+
+def test_a_second_sync_is_told_to_wait(library: Library) -> None:
+    database = connect(f"sqlite:///{library.data / 'warehouse.sqlite3'}")
+    with exclusive(database, "ingest"):
+        told = library.run("sync")
+    database.dispose()
+    assert told.returncode == 75
+    assert f"process {os.getpid()}" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupted_sync_ends_at_once_and_the_next_one_works(library: Library) -> None:
+    environment = {**os.environ, "LORA_MANAGER_DATA_DIR": str(library.data)}
+    command = [sys.executable, "-m", "serving.cli.main", "sync", "--force", str(library.folder)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        # The first line of progress: the run has begun.
+        assert process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        code = process.wait(timeout=60)
+    assert code == 130, rest
+    assert "Traceback" not in rest
+    again = library.run("sync", timeout=300)
+    assert again.returncode == 0, again.stderr
