@@ -16,6 +16,8 @@ DAGSTER_PORT ?= 3000
 # PyTorch's own index of CPU builds, for machines whose package index has none. Empty: only the index pip is set to.
 TORCH_INDEX_URL ?=
 
+export DAGSTER_DISABLE_TELEMETRY := 1
+
 .PHONY: help up test test-fast lint format types check-lock lock defs ci clean
 
 help:  ## Show this
@@ -41,10 +43,10 @@ format: $(VENV)/.installed-dev  ## Bring the sources into style
 	$(BIN)/ruff format .
 
 defs: $(VENV)/.installed-dev  ## Check that Dagster can load the definitions
-	$(BIN)/dg check defs
+	@VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/dg check defs
 
 check-lock: $(VENV)/.installed-dev  ## Check that constraints.txt pins what pyproject.toml asks for
-	.ci/check-lock
+	@.ci/check-lock
 
 lock: $(VENV)/.installed-dev  ## Bring constraints.txt up to pyproject.toml, keeping every pin that still fits
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --no-header --quiet -o constraints.txt
