@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.search [--adapters 100000] [--questions 200] [--json FILE]
 
-Vectors are random around a thousand centres, which is harder than texts, whose clusters are tighter. A question is
-the whole of `Recommender.similar`: candidates of the index, filter in SQL, exact scores from the stored vectors.
+Vectors are random around a thousand centres, a theme that an adapter has in all spaces. A question is the
+whole of `Recommender.similar`: candidates of the index, filter in SQL, exact scores from the stored vectors.
 """
 
 import argparse
@@ -33,9 +33,11 @@ CHUNK = 5_000
 WEIGHTS = {"even": (1.0, 1.0, 1.0), "default": (0.6, 0.3, 0.1), "semantic": (1.0, 0.0, 0.0)}
 
 
-def _vectors(random: np.random.Generator, centres: NDArray[np.float32], n: int) -> NDArray[np.float32]:
-    noise = random.normal(size=(n, DIMENSION)).astype(np.float32)
-    vectors = centres[random.integers(0, CENTRES, n)] + 0.8 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+def _vectors(
+    random: np.random.Generator, centres: NDArray[np.float32], themes: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    noise = random.normal(size=(len(themes), DIMENSION)).astype(np.float32)
+    vectors = centres[themes] + 0.8 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
     unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
 
@@ -48,9 +50,10 @@ def _rows(
     producers = [producer_of(settings, space) for space in SPACES]
     for first in range(1, adapters + 1, CHUNK):
         numbers = range(first, min(first + CHUNK, adapters + 1))
+        themes = random.integers(0, CENTRES, len(numbers))
         rows = []
         for place, space in enumerate(SPACES):
-            data = encode_vectors(_vectors(random, centres[place], len(numbers)))
+            data = encode_vectors(_vectors(random, centres[place], themes))
             rows += [
                 {
                     "id": f"{space.name}-{number}",

@@ -87,19 +87,32 @@ def test_an_index_of_too_low_recall_is_refused_and_the_pointer_stays(
     library.fill(sqlite_database, *(library.adapter(pk) for pk in range(1, 151)))
     _embed(sqlite_database, settings)
     first = publish_index(sqlite_database, settings)
-    # One list of thirty-two is probed: a plan that cannot find ten neighbours spread over the others.
+    # Every vector becomes one of two: a plan that cannot tell neighbours apart.
     from warehouse.vectors import indices
 
-    poor = indices.IndexPlan("IVF32,SQ4", 1, "too coarse")
+    poor = indices.IndexPlan("IDMap,PQ1x1", 0, "too coarse")
     monkeypatch.setattr(indices, "choose_index", lambda *_: poor)
     strict = settings.model_copy(update={"recall_floor": 1.0})
-    with pytest.raises(RecallTooLowError, match="IVF32,SQ4") as refused:
+    with pytest.raises(RecallTooLowError, match="IDMap,PQ1x1") as refused:
         publish_index(sqlite_database, strict, force=True)
     assert set(refused.value.recalls) == {"1/1/1", "0.6/0.3/0.1", "1/0/0"}
     assert min(refused.value.recalls.values()) < 1
     assert current(sqlite_database, settings, KIND) == first
     folders = [path.name for path in (settings.generations_dir / KIND).iterdir()]
     assert folders == [first.name]
+
+
+def test_lists_are_probed_until_recall_is_reached(
+    sqlite_database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from warehouse.vectors import indices
+
+    library.fill(sqlite_database, *(library.adapter(pk) for pk in range(1, 151)))
+    _embed(sqlite_database, settings)
+    monkeypatch.setattr(indices, "choose_index", lambda *_: indices.IndexPlan("IVF64,SQ8", 1, "one list"))
+    manifest = publish_index(sqlite_database, settings).manifest
+    assert manifest["nprobe"] > 1
+    assert min(manifest["recall"].values()) >= indices.RECALL_GOAL
 
 
 def test_a_full_disk_leaves_the_pointer(sqlite_database: Database, settings: Settings, tmp_path: Path) -> None:
