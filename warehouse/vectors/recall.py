@@ -74,9 +74,9 @@ class RecallMeter:
 
 
 def search_parameters(nprobe: int, only: Any = None) -> Any:
-    """FAISS's parameters of one search, None for its defaults: lists probed (0: there are none), and a selector of numbers, or None.
+    """FAISS's parameters of one search: lists probed (0: there are none), and a selector of numbers, or None.
 
-    The caller keeps the selector until the search is over.
+    None stands for its defaults. The caller keeps the selector until the search is over.
     """
     import faiss
 
