@@ -18,7 +18,7 @@ MAX_WORDS = 256
 _TAG = re.compile(r"<\s*(lora|lyco|hypernet)\s*:\s*([^<>:]+?)\s*((?::[^<>:]*)*)>", re.IGNORECASE)
 _ANY_TAG = re.compile(r"<[^<>\s][^<>]*>")
 _NEGATIVE = re.compile(r"(?:^|\n)\s*negative prompt\s*:", re.IGNORECASE)
-_SETTINGS = re.compile(r"(?:^|\n)\s*steps\s*:\s*\d+\s*,[^\n]*", re.IGNORECASE)
+_SETTINGS = re.compile(r"(?:^|\n)[ \t]*steps[ \t]*:[ \t]*\d+[ \t]*(?:,[^\n]*)?(?=\n|$)", re.IGNORECASE)
 _WEIGHT = re.compile(r":\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*(?=[)\]])")
 _KEYWORD = re.compile(r"\b(?:BREAK|AND)\b")
 _SCHEDULE = re.compile(r"\[([^\[\]:|]*):([^\[\]:|]*):\s*[\d.]+\s*\]")

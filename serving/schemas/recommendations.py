@@ -104,7 +104,7 @@ class Recommendation(BaseModel):
     final_score: float = Field(
         description="1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity): similarity <= final <= 1."
     )
-    explanation: str
+    explanation: str | None = Field(description="Why it is in the list; null where explanations were not asked for.")
     semantic_similarity: float
     artistic_similarity: float
     technical_similarity: float

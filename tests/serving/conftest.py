@@ -3,16 +3,21 @@
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 
 from serving.app import create_app
-from warehouse.engine import Database
+from warehouse import migrations
+from warehouse.engine import Database, connect
 from warehouse.settings import Settings
 
 KEYS = "reading:reader:reader-secret,editing:editor:editor-secret,ruling:admin:admin-secret"
@@ -47,19 +52,50 @@ class Server:
         self._socket.close()
 
 
+@contextmanager
+def scratch_database(request: pytest.FixtureRequest, folder: Path, dialect: str) -> Iterator[Database]:
+    """A migrated database for fixtures that outlive a test."""
+    if dialect == "sqlite":
+        database = connect(f"sqlite:///{folder / 'warehouse.sqlite3'}")
+    else:
+        server = make_url(request.getfixturevalue("postgresql_server"))
+        name = f"scratch_{uuid.uuid4().hex}"
+        admin = create_engine(server, isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        admin.dispose()
+        database = connect(server.set(database=name))
+    migrations.upgrade(database)
+    yield database
+    database.dispose()
+
+
+def scratch_settings(database: Database, data_dir: Path, models_dir: Path, **fields: Any) -> Settings:
+    """Settings of a database in a fresh data folder, with the given fields. Exported models are shared."""
+    data_dir.mkdir(exist_ok=True)
+    if not (data_dir / "models").exists():
+        (data_dir / "models").symlink_to(models_dir, target_is_directory=True)
+    return Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        data_dir=data_dir,
+        database_url=database.engine.url.render_as_string(hide_password=False),
+        dagster_url="http://127.0.0.1:9",
+        **fields,
+    )
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the encoder is exported to, once per session: it takes seconds."""
+    return tmp_path_factory.mktemp("models")
+
+
 @pytest.fixture
-def settings_for(tmp_path: Path) -> Callable[..., Settings]:
+def settings_for(tmp_path: Path, models_dir: Path) -> Callable[..., Settings]:
     """Settings of a database in a fresh data folder, with the given fields."""
 
     def make(database: Database, **fields: Any) -> Settings:
-        url = database.engine.url.render_as_string(hide_password=False)
-        return Settings(
-            _env_file=None,  # type: ignore[call-arg]
-            data_dir=tmp_path / "data",
-            database_url=url,
-            dagster_url="http://127.0.0.1:9",
-            **fields,
-        )
+        return scratch_settings(database, tmp_path / "data", models_dir, **fields)
 
     return make
 

@@ -28,5 +28,5 @@ def frequencies(connection: Connection, tags: Sequence[str]) -> dict[str, int]:
         statement = select(FacetCount.value, FacetCount.count).where(
             FacetCount.facet == "tag", FacetCount.value.in_(tags[start : start + 500]), FacetCount.count > 0
         )
-        found.update(connection.execute(statement).tuples().all())
+        found.update(connection.execute(statement).all())
     return found

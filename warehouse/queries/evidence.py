@@ -89,7 +89,7 @@ def summaries(connection: Connection, pks: Sequence[int], *, length: int) -> dic
         statement = select(AdapterDetail.adapter_pk, func.substr(AdapterDetail.description_text, 1, length)).where(
             AdapterDetail.adapter_pk.in_(chunk), AdapterDetail.description_text.is_not(None)
         )
-        found.update(connection.execute(statement).tuples().all())
+        found.update(connection.execute(statement).all())
     return found
 
 
