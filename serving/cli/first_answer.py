@@ -1,20 +1,26 @@
 """The first real answers, asked of the running API as any client would, so that they prove that it works."""
 
+import shutil
+import sys
+import textwrap
 from typing import Any
 
 import httpx
 
-from serving.cli.output import printable
+from serving.cli.output import on_terminal, printable
 
 PROMPT = "an airship captain in a clockwork city, watercolor"
 _SHOWN = 3
 
 
 def _lines(answer: dict[str, Any]) -> list[str]:
-    return [
-        f"    {item['final_score']:.2f}  {printable(item['lora_name'])}: {printable(item['explanation'])}"
-        for item in answer["recommendations"][:_SHOWN]
-    ]
+    width = shutil.get_terminal_size().columns if on_terminal() else sys.maxsize
+    lines = []
+    for item in answer["recommendations"][:_SHOWN]:
+        lines.append(f"    {item['final_score']:.2f}  {printable(item['lora_name'])}")
+        explanation = printable(item["explanation"])
+        lines.append(textwrap.fill(explanation, width, initial_indent=" " * 10, subsequent_indent=" " * 10))
+    return lines
 
 
 def show_first_answer(api_url: str, *, with_keys: bool) -> None:

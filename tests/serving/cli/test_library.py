@@ -1,9 +1,11 @@
 """The commands that ask and change a library, on a small sample that went through the whole pipeline once."""
 
+import contextlib
 import csv
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -126,6 +128,27 @@ def test_sql_says_what_it_refuses_in_one_line(library: Library, query: str) -> N
     assert refused.stdout == ""
     assert refused.stderr.startswith("error: ")
     assert "Traceback" not in refused.stderr
+
+
+def test_a_session_of_sql_at_a_terminal(library: Library) -> None:
+    master, slave = pty.openpty()
+    environment = {**os.environ, "LORA_MANAGER_DATA_DIR": str(library.data), "TERM": "dumb"}
+    command = [sys.executable, "-m", "serving.cli.main", "sql"]
+    with subprocess.Popen(command, env=environment, stdin=slave, stdout=slave, stderr=slave, close_fds=True) as process:
+        os.close(slave)
+        for line in ("SELECT 40 + 2", "  AS answer;", "DROP TABLE adapters;", ";", "SHOW TABLES;", "exit"):
+            os.write(master, f"{line}\n".encode())
+        shown = b""
+        with contextlib.suppress(OSError):  # a terminal whose other end is closed
+            while chunk := os.read(master, 65536):
+                shown += chunk
+        os.close(master)
+        code = process.wait(timeout=60)
+    text = shown.decode()
+    assert code == 0, text
+    assert "42" in text
+    assert text.count("error:") == 1, text
+    assert "adapters_by_base_model" in text
 
 
 def test_similar_by_id_by_name_and_by_words(library: Library) -> None:
