@@ -14,12 +14,14 @@ from warehouse.ingest.roots import LibraryError
 from warehouse.ingest.scan import scan_library
 from warehouse.ingest.signature import library_signature
 from warehouse.ingest.tombstones import bury
+from warehouse.ingest.work import StorageError
 
 __all__ = [
     "LibraryError",
     "PlannedChange",
     "Progress",
     "StageReport",
+    "StorageError",
     "SyncPlan",
     "build_adapters",
     "bury",

@@ -20,8 +20,8 @@ from warehouse.ingest.deriving import BUILD_PRODUCER, INSPECT_PRODUCER, BundleTa
 from warehouse.ingest.pool import Pool
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.ingest.report import StageReport
+from warehouse.ingest.work import alone
 from warehouse.ingest.writer import Bundled, Written, write
-from warehouse.locks import exclusive
 from warehouse.models import Adapter, Bundle, Document, DocumentContent, File, Finding, HashClaim, Inspection
 from warehouse.settings import Settings
 
@@ -41,15 +41,16 @@ def build_adapters(database: Database, settings: Settings, *, progress: Progress
 
     Raises:
         LockHeld: another sync is at work.
+        StorageError: the disk is full, or the database is gone.
     """
     started = time.perf_counter()
-    with exclusive(database, "ingest"):
+    with alone(database):
         _expire(database)
         counts = build_due(database, settings, progress or Silence())
         with database.read() as connection:
             rows = facets.count_of(connection)
             states = dict(
-                connection.execute(select(Adapter.file_state, func.count()).group_by(Adapter.file_state)).tuples().all()
+                connection.execute(select(Adapter.file_state, func.count()).group_by(Adapter.file_state)).all()
             )
             errors = connection.execute(
                 select(func.count()).where(Finding.code == "internal_error", Finding.severity == "error")
@@ -222,7 +223,7 @@ def _document_sizes(connection: Connection, pks: Sequence[int]) -> dict[int, int
         .where(bulk.among(connection, Document.bundle_pk, pks))
         .group_by(Document.bundle_pk)
     )
-    return dict(connection.execute(statement).tuples().all())
+    return dict(connection.execute(statement).all())
 
 
 def _grouped(bundles: Sequence[AnyRow], sizes: dict[int, int]) -> Iterator[list[AnyRow]]:

@@ -17,7 +17,7 @@ from warehouse.ingest.pool import Pool
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.ingest.reading import ReadOutcome, ReadTask
 from warehouse.ingest.report import StageReport
-from warehouse.locks import exclusive
+from warehouse.ingest.work import alone
 from warehouse.models import Bundle, Document, DocumentContent, Finding, utc_now
 from warehouse.settings import Settings
 
@@ -36,9 +36,10 @@ def read_documents(database: Database, settings: Settings, *, progress: Progress
 
     Raises:
         LockHeld: another sync is at work.
+        StorageError: the disk is full, or the database is gone.
     """
     started = time.perf_counter()
-    with exclusive(database, "ingest"):
+    with alone(database):
         _expire(database)
         counts = _read_due(database, settings, progress or Silence())
         with database.read() as connection:

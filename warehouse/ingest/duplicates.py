@@ -25,7 +25,7 @@ def recompute(connection: Connection) -> dict[str, int]:
     for rows in _name_clashes(connection):
         connection.execute(insert(Duplicate), rows)
     counted = select(Duplicate.kind, func.count()).where(Duplicate.kind.in_(KINDS)).group_by(Duplicate.kind)
-    return dict.fromkeys(KINDS, 0) | dict(connection.execute(counted).tuples().all())
+    return dict.fromkeys(KINDS, 0) | dict(connection.execute(counted).all())
 
 
 def _same_file() -> Select[*tuple[Any, ...]]:

@@ -20,8 +20,8 @@ from warehouse.ingest.deriving import inspection_row
 from warehouse.ingest.pool import usable_cores
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.ingest.report import StageReport
+from warehouse.ingest.work import alone
 from warehouse.ingest.writer import upsert_inspections
-from warehouse.locks import exclusive
 from warehouse.models import Bundle, File, Inspection, utc_now
 from warehouse.safetensors import HeaderProblem, inspect_file
 from warehouse.safetensors import Inspection as Inspected
@@ -38,9 +38,10 @@ def inspect_files(database: Database, settings: Settings, *, progress: Progress 
 
     Raises:
         LockHeld: another sync is at work.
+        StorageError: the disk is full, or the database is gone.
     """
     started = time.perf_counter()
-    with exclusive(database, "ingest"):
+    with alone(database):
         shown = progress or Silence()
         counts = _Inspections(database, shown).run()
         rebuilt = build_due(database, settings, shown)

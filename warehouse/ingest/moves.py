@@ -65,10 +65,6 @@ def _hand_over(connection: Connection, old_key: str, new_key: str, file_pk: int,
         tags = connection.execute(select(AdapterTag.tag).where(AdapterTag.adapter_pk == new.pk)).scalars().all()
         difference: Counter[FacetKey] = Counter()
         difference.subtract(facets.keys_of(dict(new._mapping), tags))
-        # `carry_over` may have activated the other one.
-        active = connection.execute(select(Adapter.active).where(Adapter.pk == old.pk)).scalar_one()
-        difference["active", facets.value_of(old.active)] -= 1
-        difference["active", facets.value_of(active)] += 1
         connection.execute(delete(Adapter).where(Adapter.pk == new.pk))
         facets.apply(connection, difference)
     connection.execute(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import Connection, inspect
 
@@ -84,27 +85,27 @@ def _changes(connection: Connection) -> Iterator[PlannedChange]:
 
 @contextmanager
 def _rows(database: Database) -> Iterator[Database]:
-    """The rows to compare with; where there is no database yet, an empty one in memory."""
+    """The rows to compare with, not to be written; where there is no database yet, an empty one in memory."""
     file = database.engine.url.database
-    if database.is_sqlite and file and not Path(file).exists():
-        with _empty() as empty:
-            yield empty
-        return
-    with database.read() as connection:
-        has_tables = inspect(connection).has_table(Root.__tablename__)
-    if has_tables:
-        yield database
-        return
-    with _empty() as empty:
-        yield empty
-
-
-@contextmanager
-def _empty() -> Iterator[Database]:
-    empty = connect("sqlite://", pool_size=1)
+    if not database.is_sqlite or not file:
+        known = database
+    elif Path(file).exists():
+        # Not even a checkpoint: what earlier writers left in the log stays there.
+        mode = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
+        known = connect(f"sqlite:///file:{quote(str(Path(file).absolute()))}?{mode}&uri=true", pool_size=1)
+    else:
+        known = _empty()
     try:
-        with empty.write() as connection:
-            Base.metadata.create_all(connection)
-        yield empty
+        with known.read() as connection:
+            has_tables = inspect(connection).has_table(Root.__tablename__)
+        yield known if has_tables else _empty()
     finally:
-        empty.dispose()
+        if known is not database:
+            known.dispose()
+
+
+def _empty() -> Database:
+    empty = connect("sqlite://", pool_size=1)
+    with empty.write() as connection:
+        Base.metadata.create_all(connection)
+    return empty

@@ -76,7 +76,7 @@ def _checked(path: Path) -> Path:
 
 def register(connection: Connection, paths: Sequence[Path]) -> dict[str, int]:
     """Make sure that each folder has its row; the numbers by path."""
-    known = dict(connection.execute(select(Root.path, Root.pk)).tuples().all())
+    known = dict(connection.execute(select(Root.path, Root.pk)).all())
     for path in paths:
         if str(path) not in known:
             known[str(path)] = connection.execute(

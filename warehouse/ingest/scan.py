@@ -35,7 +35,7 @@ from warehouse.ingest.roots import LibraryError, LibraryRoots, choose, register
 from warehouse.ingest.signature import library_signature
 from warehouse.ingest.staging import CHANGES, FOUND, Change, below, below_any, within
 from warehouse.ingest.walk import Obstacle, Walk
-from warehouse.locks import exclusive
+from warehouse.ingest.work import alone
 from warehouse.models import Adapter, Bundle, Document, File, Finding, Root, UtcDateTime, utc_now
 from warehouse.settings import Settings
 
@@ -62,9 +62,10 @@ def scan_library(
     Raises:
         LibraryError: a given folder is none, no folder is known, or there is nothing at all to be found.
         LockHeld: another sync is at work.
+        StorageError: the disk is full, or the database is gone.
     """
     started = time.perf_counter()
-    with exclusive(database, "ingest"):
+    with alone(database):
         chosen = choose(database, settings, roots)
         with database.session() as session:
             walk, obstacles = _walk(session, settings, chosen, force=force)

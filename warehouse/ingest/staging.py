@@ -344,7 +344,7 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
 
 def found_counts(connection: Connection) -> dict[str, int]:
     """How many files the walk found, by kind of element."""
-    return dict(connection.execute(select(FOUND.c.kind, func.count()).group_by(FOUND.c.kind)).tuples().all())
+    return dict(connection.execute(select(FOUND.c.kind, func.count()).group_by(FOUND.c.kind)).all())
 
 
 def last_change(connection: Connection) -> int:

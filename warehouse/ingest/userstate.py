@@ -3,11 +3,13 @@
 Belongs here: the columns of user state and how two rows become one. Does not: the API that writes them.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
+from warehouse import facets
 from warehouse.models import Adapter
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -27,10 +29,14 @@ def is_touched(row: Any) -> bool:
 
 
 def carry_over(connection: Connection, survivor_pk: int, others: Iterable[int]) -> None:
-    """Give a row the user state of rows that become part of it, where it has none of its own."""
+    """Give a row the user state of rows that become part of it, where it has none of its own.
+
+    The counters follow; words and tags do when the row is next written, which whoever merges rows sees to.
+    """
     pks = [survivor_pk, *others]
     rows = {row.pk: row for row in connection.execute(select(Adapter.__table__).where(Adapter.pk.in_(pks)))}
-    survivor = dict(rows[survivor_pk]._mapping)
+    before = dict(rows[survivor_pk]._mapping)
+    survivor = dict(before)
     values: dict[str, Any] = {}
     for pk in pks[1:]:
         other = rows[pk]._mapping
@@ -48,3 +54,6 @@ def carry_over(connection: Connection, survivor_pk: int, others: Iterable[int]) 
                 survivor["user_fields"] = values["user_fields"] = [*survivor["user_fields"], name]
     if values:
         connection.execute(update(Adapter).where(Adapter.pk == survivor_pk).values(**values))
+        difference = Counter(facets.keys_of(survivor, ()))
+        difference.subtract(facets.keys_of(before, ()))
+        facets.apply(connection, difference)

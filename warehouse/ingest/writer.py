@@ -324,7 +324,7 @@ class _Writer:
         bulk.insert(self._connection, bulk.table_of(Adapter), rows)
         # Others may insert meanwhile, so the numbers are looked up, not counted.
         numbered = self._connection.execute(select(Adapter.source_key, Adapter.pk).where(Adapter.pk > before))
-        pk_of = dict(numbered.tuples().all())
+        pk_of = dict(numbered.all())
         pks = [pk_of[row["source_key"]] for row in rows]
         self._written.inserted += len(rows)
         words = []

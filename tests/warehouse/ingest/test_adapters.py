@@ -1,0 +1,321 @@
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from tests.warehouse.ingest.library import Library, model, sha256, version, weights
+from warehouse import facets
+from warehouse.fulltext import matches, parse
+from warehouse.ids import new_id
+from warehouse.ingest import bury
+from warehouse.models import Adapter
+
+
+def info(number: int, *, file: str, name: str = "A", model_id: int = 1, **more: Any) -> dict[str, Any]:
+    """A `.civitai.info`: one version, with a little of its model."""
+    return {**version(number, file=file, **more), "modelId": model_id, "model": {"name": name, "type": "LORA"}}
+
+
+def by_version(library: Library) -> dict[int | None, Any]:
+    return {row.civitai_version_id: row for row in library.adapters()}
+
+
+def search(library: Library, words: str) -> list[str]:
+    statement = matches(parse(words), sqlite=library.database.is_sqlite).subquery()
+    with library.database.read() as connection:
+        return sorted(
+            connection.execute(select(Adapter.name).join(statement, statement.c.adapter_pk == Adapter.pk)).scalars()
+        )
+
+
+def test_a_weight_its_sidecars_and_the_other_versions(any_library: Library) -> None:
+    library = any_library
+    data = weights(1)
+    library.write("a.safetensors", data)
+    library.write(
+        "a.json", model(1, version(10, file="a.safetensors", sha256=sha256(data)), version(11, name="v2"), name="Knit")
+    )
+    library.write(
+        "b.safetensors", weights(2, metadata={"ss_output_name": "plain", "ss_network_module": "networks.lora"})
+    )
+    report = library.sync()
+    rows = by_version(library)
+    assert {number: row.file_state for number, row in rows.items()} == {10: "present", 11: "remote", None: "present"}
+    assert rows[10].file_path == str(library.root / "a.safetensors")
+    assert rows[11].file_path == str(library.root / "file.safetensors")
+    assert rows[10].tags == ["style"]
+    assert rows[10].author_username == "someone"
+    assert rows[10].primary_file_sha256 == sha256(data).lower()
+    assert search(library, "knit") == ["Knit", "Knit"]
+    assert report["adapters"].details["inserted"] == 3
+    (inspection,) = library.query(
+        "SELECT i.* FROM inspections i JOIN files f ON f.pk = i.file_pk WHERE f.path LIKE '%b.safetensors'"
+    )
+    assert (inspection.valid, inspection.rank) in ((True, 4), (1, 4))
+    provenance = library.query("SELECT provenance FROM adapter_details")
+    assert len(provenance) == 3
+
+
+def test_a_sync_without_changes_writes_nothing(any_library: Library) -> None:
+    library = any_library
+    library.write("a.safetensors", weights(1))
+    library.write("a.civitai.info", info(10, file="a.safetensors"))
+    library.sync()
+    before = library.adapters()
+    bundles = library.query("SELECT * FROM bundles")
+    reports = library.sync()
+    assert [reports[stage].changed for stage in reports] == [0, 0, 0, 0]
+    assert library.adapters() == before
+    assert library.query("SELECT * FROM bundles") == bundles
+
+
+def test_a_rebuild_with_the_same_outcome_writes_no_adapter(library: Library) -> None:
+    library.write("a.safetensors", weights(1))
+    library.write("a.civitai.info", info(10, file="a.safetensors"))
+    library.sync()
+    before = library.adapters()
+    library.execute("UPDATE bundles SET revision = revision + 1")
+    report = library.sync()["adapters"]
+    assert (report.details["bundles"], report.changed) == (1, 0)
+    assert library.adapters() == before
+
+
+def test_user_state_survives_and_edited_columns_stay(any_library: Library) -> None:
+    library = any_library
+    library.write("a.safetensors", weights(1))
+    library.write("a.civitai.info", info(10, file="a.safetensors", name="Old"))
+    library.sync()
+    library.execute(
+        "UPDATE adapters SET active = true, ordinal = 3, weight = 0.4, weight_by_user = true, favorite = true, "
+        "user_notes = 'zebrafish', user_tags = '[\"Mine\"]', description = '<p>gazelle</p>', "
+        "user_fields = '[\"description\"]'"
+    )
+    library.write("a.civitai.info", info(10, file="a.safetensors", name="New name", description="<p>other</p>"))
+    library.write("a.json", {"description": "", "activation text": "act", "preferred weight": 0.9})
+    library.sync()
+    row = library.adapter()
+    assert (row.active, row.ordinal, row.weight, row.favorite) == (True, 3, 0.4, True)
+    assert (row.name, row.description) == ("New name", "<p>gazelle</p>")
+    assert row.activation_text == "act"
+    assert [tag.tag for tag in library.query("SELECT tag FROM adapter_tags")] == ["mine"]
+    for words in ("zebrafish", "gazelle", "new", "mine"):
+        assert search(library, words) == ["New name"]
+
+
+def test_an_edited_name_stays_and_nothing_clashes_with_it(library: Library) -> None:
+    library.write("a.json", model(1, version(10), name="A"))
+    library.sync()
+    library.execute("UPDATE adapters SET name = 'Mine', user_fields = '[\"name\"]'")
+    library.write("a.json", model(1, version(10), name="A", tags=["new"]))
+    library.write("b.json", model(2, version(20), name="Mine"))
+    library.sync()
+    assert [(row.name, row.version) for row in library.adapters()] == [("Mine", "v1"), ("Mine", "v1 (20)")]
+
+
+def test_preferred_weight_of_a_sidecar_is_the_weight_until_a_user_sets_one(library: Library) -> None:
+    library.write("a.safetensors", weights(1))
+    library.write("a.json", {"activation text": "a", "preferred weight": 0.7})
+    library.sync()
+    assert library.adapter().weight == pytest.approx(0.7)
+    library.write("a.json", {"activation text": "a", "preferred weight": 0.6})
+    library.sync()
+    assert library.adapter().weight == pytest.approx(0.6)
+
+
+def test_vanished_is_a_state_and_coming_back_is_the_same_adapter(any_library: Library) -> None:
+    library = any_library
+    data = weights(1)
+    library.write("a.safetensors", data)
+    library.write("a.civitai.info", info(10, file="a.safetensors"))
+    library.write("b.json", model(2, version(20), version(21, name="v2"), name="B"))
+    library.sync()
+    identities = {number: row.id for number, row in by_version(library).items()}
+    (library.root / "a.safetensors").unlink()
+    (library.root / "b.json").unlink()
+    library.sync()
+    rows = by_version(library)
+    assert {number: row.file_state for number, row in rows.items()} == {10: "missing", 20: "missing", 21: "missing"}
+    assert rows[20].name == "B"
+    library.write("a.safetensors", data)
+    library.write("b.json", model(2, version(20), name="B"))
+    library.sync()
+    rows = by_version(library)
+    assert {number: row.file_state for number, row in rows.items()} == {10: "present", 20: "remote", 21: "missing"}
+    assert {number: row.id for number, row in rows.items()} == identities
+
+
+def test_a_weight_that_arrives_takes_the_adapter_of_its_version(any_library: Library) -> None:
+    library = any_library
+    data = weights(1)
+    library.write("a.json", model(1, version(10, file="a.safetensors", sha256=sha256(data)), version(11, name="v2")))
+    library.sync()
+    library.execute("UPDATE adapters SET active = true WHERE civitai_version_id = 10")
+    identity = by_version(library)[10].id
+    library.write("a.safetensors", data)
+    library.sync()
+    row = by_version(library)[10]
+    assert (row.id, row.file_state, row.active) == (identity, "present", True)
+    assert len(library.adapters()) == 2
+
+
+def test_a_file_finds_its_document_by_hash_wherever_it_lies(any_library: Library) -> None:
+    library = any_library
+    data = weights(1)
+    library.write("meta/model.json", model(1, version(10, sha256=sha256(data)), version(11, name="v2"), name="Found"))
+    library.sync()
+    remote = by_version(library)[10].id
+    library.write("files/anything.safetensors", data)
+    library.sync()
+    rows = by_version(library)
+    assert set(rows) == {10, 11}
+    assert (rows[10].id, rows[10].file_state, rows[10].name) == (remote, "present", "Found")
+    assert rows[10].file_path.endswith("files/anything.safetensors")
+    assert library.sync()["adapters"].changed == 0
+    # What the document says later reaches the file too.
+    library.write("meta/model.json", model(1, version(10, sha256=sha256(data)), version(11, name="v2"), name="Better"))
+    library.sync()
+    assert {row.name for row in library.adapters()} == {"Better"}
+    assert by_version(library)[10].id == remote
+
+
+def test_a_document_finds_the_file_that_was_there_before(library: Library) -> None:
+    data = weights(1)
+    library.write("files/x.safetensors", data)
+    library.sync()
+    library.execute("UPDATE adapters SET active = true, user_notes = 'kept'")
+    library.write("meta/model.json", model(1, version(10, sha256=sha256(data)), name="Found"))
+    library.sync()
+    row = library.adapter()
+    assert (row.name, row.file_state, row.active, row.user_notes) == ("Found", "present", True, "kept")
+
+
+def test_one_version_in_many_documents_is_one_adapter(library: Library) -> None:
+    one, two = weights(1), weights(2)
+    both = model(1, version(10, sha256=sha256(one)), version(11, name="v2", sha256=sha256(two)), name="Twice")
+    library.write("a/one.safetensors", one)
+    library.write("a/one.json", both)
+    library.write("b/two.safetensors", two)
+    library.write("b/two.json", both)
+    library.write("c/page.json", {"items": [both], "metadata": {}})
+    library.sync()
+    rows = library.adapters()
+    assert sorted((row.civitai_version_id, row.file_state) for row in rows) == [(10, "present"), (11, "present")]
+    assert library.findings("version_elsewhere")
+
+
+def test_who_also_listed_a_version_lists_it_when_the_other_is_gone(library: Library) -> None:
+    library.write("a.json", model(1, version(10), name="Here"))
+    library.write("b.json", model(1, version(10), name="Here"))
+    library.sync()
+    identity = library.adapter().id
+    (library.root / "a.json").unlink()
+    library.sync()
+    row = library.adapter()
+    assert (row.id, row.file_state) == (identity, "remote")
+    assert row.json_file_path.endswith("b.json")
+
+
+def test_name_clashes_get_a_stable_version_and_are_reported(any_library: Library) -> None:
+    library = any_library
+    library.write("a.json", model(1, version(10), name="Same"))
+    library.write("b.json", model(2, version(20), name="Same"))
+    library.write("c/x.safetensors", weights(1))
+    library.write("d/x.safetensors", weights(2))
+    library.sync()
+    names = [(row.name, row.version) for row in library.adapters()]
+    assert names == [("Same", "v1"), ("Same", "v1 (20)"), ("x", None), ("x", "(x)")]
+    assert [row.extra.get("original_version", "-") for row in library.adapters()] == ["-", "v1", "-", None]
+    assert len(library.findings("name_clash")) == 2
+    assert len(library.query("SELECT * FROM duplicates WHERE kind = 'name_clash'")) == 4
+    # It keeps what it got, also when nobody else has the name any more, and is reported as long as it does.
+    (library.root / "a.json").unlink()
+    library.write("b.json", model(2, version(20), name="Same", tags=["other"]))
+    library.sync()
+    assert [(row.name, row.version) for row in library.adapters()] == names
+    assert len(library.findings("name_clash")) == 2
+
+
+def test_a_buried_adapter_comes_back_only_when_its_files_change(any_library: Library) -> None:
+    library = any_library
+    library.write("a.safetensors", weights(1))
+    library.write("b.json", model(1, version(10), version(11, name="v2"), name="B"))
+    library.sync()
+    with library.database.write() as connection:
+        pks = connection.execute(select(Adapter.pk).where(Adapter.version.is_distinct_from("v2"))).scalars().all()
+        assert bury(connection, pks) == 2
+    library.sync(force=True)
+    assert [row.version for row in library.adapters()] == ["v2"]
+    # The same bytes elsewhere are another adapter: the tombstone is by path.
+    library.write("copy.safetensors", weights(1))
+    library.sync()
+    assert len(library.adapters()) == 2
+    library.write("b.json", model(1, version(10), version(11, name="v2"), name="Changed"))
+    library.sync()
+    assert sorted(row.version or "" for row in library.adapters()) == ["", "v1", "v2"]
+
+
+def test_a_registered_path_is_reused(any_library: Library) -> None:
+    library = any_library
+    path = library.write("a.safetensors", weights(1))
+    library.write("z.safetensors", weights(9))
+    library.sync()
+    with library.database.write() as connection:
+        row = connection.execute(select(Adapter.__table__).where(Adapter.name == "a")).mappings().one()
+        bury(connection, [row["pk"]])
+        identity = new_id()
+        fresh = {**row, "id": identity, "source_key": f"api:{identity}", "bundle_pk": None, "file_pk": None}
+        fresh |= {"name": "Registered", "user_fields": ["name"], "active": True, "derived_digest": None}
+        del fresh["pk"]
+        connection.execute(insert(Adapter), [fresh])
+        facets.repair(connection)
+    path.write_bytes(weights(2))
+    library.sync()
+    rows = {row.name: row for row in library.adapters()}
+    assert set(rows) == {"Registered", "z"}
+    assert (rows["Registered"].id, rows["Registered"].active) == (identity, True)
+    assert rows["Registered"].source_key == f"file:{path}"
+
+
+def test_a_document_under_another_suffix_is_the_same_adapter(library: Library) -> None:
+    path = library.write("a.json", model(1, version(10), name="A"))
+    library.sync()
+    identity = library.adapter().id
+    text = path.read_text()
+    path.unlink()
+    library.write("a.api_info.json", text)
+    library.sync()
+    assert library.adapter().id == identity
+    assert library.adapter().file_state == "remote"
+
+
+def test_two_weights_of_one_stem(library: Library) -> None:
+    library.write("a.safetensors", weights(1))
+    library.write("a.pt", b"\x80\x02}q\x00." + b"0" * 100)
+    library.write("a.json", model(1, version(10, file="a.safetensors"), name="A"))
+    library.sync()
+    states = {row.file_path.rpartition("/")[2]: row.file_state for row in library.adapters()}
+    assert set(states) == {"a.safetensors", "a.pt"}
+
+
+def test_values_that_a_database_cannot_hold_stop_nobody_else(any_library: Library) -> None:
+    library = any_library
+    library.write("a.json", model(2**70, version(10), name="Huge", stats={"downloadCount": 2**80}))
+    library.write("b.json", model(2, version(20), name="B", strange=[1e308, -(2**62), {"deep": [[[[]]]]}]))
+    library.write("c.json", model(3, version(30), name="\ud800C".encode("utf-8", "replace").decode()))
+    library.sync()
+    assert "B" in {row.name for row in library.adapters()}
+    assert library.sync()["adapters"].changed == 0
+
+
+def test_full_text_follows_every_change(any_library: Library) -> None:
+    library = any_library
+    library.write("a.json", model(1, version(10), name="Giraffe", tags=["東京"]))
+    library.sync()
+    assert search(library, "giraffe") == search(library, "東京") == ["Giraffe"]
+    library.write("a.json", model(1, version(10), name="Okapi"))
+    library.sync()
+    assert search(library, "giraffe") == search(library, "東京") == []
+    assert search(library, "okapi") == ["Okapi"]
+    with library.database.write() as connection:
+        bury(connection, connection.execute(select(Adapter.pk)).scalars().all())
+    assert search(library, "okapi") == []
