@@ -1,7 +1,8 @@
 """The configuration of the Dagster instance, written into its home from our settings, so that nobody has to.
 
 Belongs here: what `dagster.yaml` says and why. Does not: starting the webserver or the daemon. A file without the
-mark in its first line is the operator's own and is left alone.
+mark in its first line is the operator's own and is left alone. `python -m pipelines.instance` makes the home ready
+for whoever starts Dagster's processes.
 """
 
 import os
@@ -124,6 +125,14 @@ def open_instance(settings: Settings) -> "DagsterInstance":
     return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": _NO_CAPTURE}))
 
 
+def main() -> None:
+    """Make the home ready for Dagster's own processes, its tables included.
+
+    Two processes that start at once on an empty home both create the tables, and one of them dies of it.
+    """
+    with open_instance(get_settings()):
+        pass
+
+
 if __name__ == "__main__":
-    # What starts Dagster's processes (`lora-manager up`, a container) makes their home ready so.
-    prepare_home(get_settings())
+    main()

@@ -11,21 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
 from warehouse.engine import Database, connect, open_database
-from warehouse.models import Base
+from warehouse.models import Adapter, Base, Embedding
 from warehouse.samples import generate_library
 from warehouse.settings import Settings
+from warehouse.vectors import decode_vector
 
 ROOT = Path(__file__).parents[2]
 ADAPTERS = 12
 
 _VOLATILE = {
-    "pk", "id", "bundle_pk", "file_pk", "adapter_pk", "document_pk", "inode", "digest_at", "first_seen_at",
-    "inspected_at", "read_at", "found_at", "created_at", "updated_at", "last_ingested_at", "revision", "built_revision",
-}  # fmt: skip
+    *("pk", "id", "bundle_pk", "file_pk", "adapter_pk", "document_pk", "inode", "revision", "built_revision"),
+    *("first_seen_at", "inspected_at", "read_at", "found_at", "created_at", "updated_at", "last_ingested_at"),
+    "embedding_data",
+}
+"""Numbers of rows, times of the sync itself, and vectors, which are compared by value."""
+
 COMPARED = (
     "adapters",
     "adapter_details",
@@ -91,6 +96,26 @@ def state_of(settings: Settings) -> dict[str, list[str]]:
             state[name] = sorted(repr(tuple(row)) for row in connection.execute(select(*columns)))
     database.dispose()
     return state
+
+
+def vectors_of(settings: Settings) -> dict[tuple[str, str], np.ndarray[Any, Any]]:
+    """Every vector by adapter and space."""
+    database = open_database(settings)
+    statement = select(Adapter.source_key, Embedding.embedding_type, Embedding.embedding_data).join(
+        Embedding, Embedding.adapter_pk == Adapter.pk
+    )
+    with database.read() as connection:
+        vectors = {(key, space): decode_vector(data) for key, space, data in connection.execute(statement)}
+    database.dispose()
+    return vectors
+
+
+def assert_same_library(left: Settings, right: Settings) -> None:
+    """Two data folders know the same of the same files; vectors may differ by the rounding of another batch."""
+    assert state_of(left) == state_of(right)
+    ours, theirs = vectors_of(left), vectors_of(right)
+    assert ours.keys() == theirs.keys()
+    assert all(abs(ours[key] - theirs[key]).max() < 1e-3 for key in ours)
 
 
 @pytest.fixture(scope="session")
