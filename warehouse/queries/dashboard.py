@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import cycle, islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
@@ -48,13 +49,12 @@ def featured(connection: Connection, *, limit: int) -> list[Featured]:
 
     Never empty while there are adapters: the newest always exist.
     """
-    pools = [(reason, _best(connection, condition, order, limit)) for reason, condition, order in _CHOICES]
+    pools = [(reason, iter(_best(connection, condition, order, limit))) for reason, condition, order in _CHOICES]
     chosen: dict[int, Reason] = {}
-    for rank in range(limit):
-        for reason, pks in pools:
-            if rank < len(pks):
-                chosen.setdefault(pks[rank], reason)
-    rows = rows_by_pk(connection, list(chosen)[:limit])
+    for reason, pks in islice(cycle(pools), limit * len(pools)):
+        if len(chosen) < limit and (pk := next((pk for pk in pks if pk not in chosen), None)) is not None:
+            chosen[pk] = reason
+    rows = rows_by_pk(connection, list(chosen))
     return [Featured(row, chosen[row.pk]) for row in rows]
 
 
@@ -84,9 +84,8 @@ class FeedItem:
 
 def activity(connection: Connection, *, limit: int, before: int | None = None) -> list[FeedItem]:
     """The feed, newest first; `before` is the number of the last item of the page before."""
-    statement = select(Activity).order_by(Activity.pk.desc()).limit(limit)
+    columns = (Activity.pk, Activity.at, Activity.kind, Activity.subject_id, Activity.summary, Activity.data)
+    statement = select(*columns).order_by(Activity.pk.desc()).limit(limit)
     if before is not None:
         statement = statement.where(Activity.pk < before)
-    columns = Activity.__table__.c
-    statement_rows = connection.execute(statement.with_only_columns(*columns)).all()
-    return [FeedItem(row.pk, row.at, row.kind, row.subject_id, row.summary, row.data) for row in statement_rows]
+    return [FeedItem(*row) for row in connection.execute(statement)]
