@@ -29,7 +29,8 @@ def _recall_check(recalls: Mapping[str, float], floor: float) -> dg.AssetCheckRe
 
 def _preview(manifest: Mapping[str, Any]) -> str:
     plain = [{"of the index": key, "value": value} for key, value in manifest.items() if not isinstance(value, dict)]
-    return previews.table(plain)
+    recalls = [{"weights": name, "recall@10": value} for name, value in manifest["recall"].items()]
+    return previews.join(previews.table(plain), previews.table(recalls))
 
 
 @dg.asset(
