@@ -10,8 +10,8 @@ context.configure(
     target_metadata=Base.metadata,
     render_as_batch=connection.dialect.name == "sqlite",
     compare_type=True,
-    include_object=lambda _object, name, kind, _reflected, _compare: not (
-        kind == "table" and name is not None and name.startswith("adapter_fts")
+    include_object=lambda _object, name, kind, _reflected, _compare: (
+        not (kind == "table" and name is not None and name.startswith("adapter_fts"))
     ),
 )
 with context.begin_transaction():
