@@ -132,12 +132,12 @@ def unready_client(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -
     database = connect(f"sqlite:///{folder / 'warehouse.sqlite3'}")
     migrations.upgrade(database)
     insert_adapters(database, [adapter_values(1, id=KNOWN)])
+    server = Server(scratch_settings(database, folder / "data", models_dir))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SharedRecommender, "start", lambda self: None)
-        server = Server(scratch_settings(database, folder / "data", models_dir))
         server.start()
-        yield server.client
-        server.stop()
+    yield server.client
+    server.stop()
     database.dispose()
 
 
