@@ -104,5 +104,7 @@ class BarProgress:
         if self._task is None:
             return
         self._display.advance(self._task, amount)
-        speed = self._display.tasks[self._task].speed
-        self._display.update(self._task, rate=f"{speed:,.0f}/s" if speed else "")
+        # Rich's own speed is blank until a second report, which a short stage never makes.
+        task = self._display.tasks[self._task]
+        rate = f"{task.completed / task.elapsed:,.0f}/s" if task.elapsed else ""
+        self._display.update(self._task, rate=rate)

@@ -26,18 +26,10 @@ def _lines(console: "Console") -> Reporter:
 
 
 @contextmanager
-def reporting(*, quiet: bool) -> Iterator[Reporter]:
-    """How stages report while the block runs: bars on a terminal, plain lines elsewhere, nothing when quiet."""
+def bars(console: "Console") -> Iterator[Reporter]:
+    """A live display with a bar per stage: count, rate, elapsed and remaining time."""
     from rich import progress
-    from rich.console import Console
 
-    console = Console(stderr=True)
-    if quiet:
-        yield lambda _label, _log: Silence()
-        return
-    if not console.is_terminal:
-        yield _lines(console)
-        return
     display = progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -53,6 +45,21 @@ def reporting(*, quiet: bool) -> Iterator[Reporter]:
 
     with display:
         yield bar
+
+
+@contextmanager
+def reporting(*, quiet: bool) -> Iterator[Reporter]:
+    """How stages report while the block runs: bars on a terminal, plain lines elsewhere, nothing when quiet."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda _label, _log: Silence()
+    elif console.is_terminal:
+        with bars(console) as reporter:
+            yield reporter
+    else:
+        yield _lines(console)
 
 
 def print_summary(summary: Summary) -> None:

@@ -1,9 +1,12 @@
 """Progress tells enough and not too much."""
 
+import io
 import logging
 
 import pytest
+from rich.console import Console
 
+from pipelines import terminal
 from pipelines.progress import LineProgress, LogProgress
 
 
@@ -33,3 +36,13 @@ def test_nothing_to_do_is_no_line() -> None:
     lines: list[str] = []
     LineProgress("Reading", lines.append).start(0, "documents")
     assert lines == []
+
+
+def test_bars_show_count_and_rate_from_the_first_report() -> None:
+    written = io.StringIO()
+    with terminal.bars(Console(file=written, force_terminal=True, width=120)) as reporter:
+        progress = reporter("Reading", logging.getLogger())
+        progress.start(10, "documents")
+        progress.advance(10)
+    assert "10/10" in written.getvalue()
+    assert "/s" in written.getvalue()
