@@ -15,11 +15,12 @@ MAX_PHRASE_WORDS = 4
 MAX_WORDS = 256
 """Words of a prompt beyond these are not looked up as concepts; the text is embedded as the encoder takes it."""
 
-_TAG = re.compile(r"<\s*(lora|lyco|hypernet)\s*:\s*([^<>:]+?)\s*((?::[^<>:]*)*)>", re.IGNORECASE)
+# No two repetitions in a row may match the same characters: a prompt of 20,000 spaces would take seconds.
+_TAG = re.compile(r"<\s*(lora|lyco|hypernet)\s*:([^<>:]*)((?::[^<>:]*)*)>", re.IGNORECASE)
 _ANY_TAG = re.compile(r"<[^<>\s][^<>]*>")
-_NEGATIVE = re.compile(r"(?:^|\n)\s*negative prompt\s*:", re.IGNORECASE)
+_NEGATIVE = re.compile(r"(?:^|\n)[ \t]*negative prompt[ \t]*:", re.IGNORECASE)
 _SETTINGS = re.compile(r"(?:^|\n)[ \t]*steps[ \t]*:[ \t]*\d+[ \t]*(?:,[^\n]*)?(?=\n|$)", re.IGNORECASE)
-_WEIGHT = re.compile(r":\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*(?=[)\]])")
+_WEIGHT = re.compile(r":[ \t]*[-+]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})[ \t]*(?=[)\]])")
 _KEYWORD = re.compile(r"\b(?:BREAK|AND)\b")
 _SCHEDULE = re.compile(r"\[([^\[\]:|]*):([^\[\]:|]*):\s*[\d.]+\s*\]")
 _BRACKETS = re.compile(r"(?<!\\)[()\[\]{}]")
@@ -66,14 +67,24 @@ def parse(prompt: str) -> Prompt:
     positive, *rest = _NEGATIVE.split(prompt.replace("\x00", " "), maxsplit=1)
     negative = _SETTINGS.sub("", rest[0]) if rest else ""
     positive = _SETTINGS.sub("", positive)
-    tags = tuple(LoraTag(match[1].lower(), match[2], _weight(match[3])) for match in _TAG.finditer(positive))
-    pieces = dict.fromkeys(piece for part in _SPLIT.split(plain(positive)) if (piece := " ".join(part.split())))
+    tags = tuple(
+        LoraTag(kind.lower(), name.strip(), _weight(rest))
+        for kind, name, rest in _TAG.findall(positive)
+        if name.strip()
+    )
+    pieces = _pieces(positive)
     return Prompt(
         text=", ".join(pieces),
-        negative=" ".join(plain(negative).split()),
+        negative=", ".join(_pieces(negative)),
         tags=tags,
         pieces=tuple(pieces),
     )
+
+
+def _pieces(text: str) -> list[str]:
+    """The comma-separated parts of a text in plain words, each once."""
+    parts = (" ".join(part.split()) for part in _SPLIT.split(plain(text)))
+    return list(dict.fromkeys(part for part in parts if part))
 
 
 def plain(text: str) -> str:

@@ -72,6 +72,7 @@ def _system(services: Services, dagster: str) -> dict[str, Any]:
         "memory_usage": round(psutil.virtual_memory().percent / 100, 4),
         "index_status": index,
         "dagster_status": dagster,
+        "dagster_url": services.settings.dagster_url,
     }
 
 

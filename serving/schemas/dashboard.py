@@ -51,6 +51,7 @@ class SystemHealth(BaseModel):
     memory_usage: float = Field(description="Share of the machine's memory that is used, 0..1.")
     index_status: str
     dagster_status: str
+    dagster_url: str = Field(description="Where Dagster's UI is, seen from the machine of the service.")
 
 
 class DashboardStats(BaseModel):
@@ -91,6 +92,7 @@ class DashboardStats(BaseModel):
                         "memory_usage": 0.37,
                         "index_status": "ready",
                         "dagster_status": "ready",
+                        "dagster_url": "http://127.0.0.1:3000",
                     },
                 }
             ]

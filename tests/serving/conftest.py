@@ -76,7 +76,7 @@ def scratch_settings(database: Database, data_dir: Path, models_dir: Path, **fie
     if not (data_dir / "models").exists():
         (data_dir / "models").symlink_to(models_dir, target_is_directory=True)
     return Settings(
-        _env_file=None,  # type: ignore[call-arg]
+        _env_file=None,
         data_dir=data_dir,
         database_url=database.engine.url.render_as_string(hide_password=False),
         dagster_url="http://127.0.0.1:9",

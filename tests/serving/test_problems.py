@@ -71,7 +71,7 @@ def test_a_request_id_is_taken_over(sqlite_client: httpx.Client, given: str) -> 
     assert sqlite_client.get("/health", headers={"X-Request-ID": given}).headers["x-request-id"] == given
 
 
-@pytest.mark.parametrize("given", ["", "a b", "a" * 129, '{"x": 1}', "é".encode()])
-def test_any_other_request_id_is_replaced(sqlite_client: httpx.Client, given: str | bytes) -> None:
-    made = sqlite_client.get("/health", headers={"X-Request-ID": given}).headers["x-request-id"]
+@pytest.mark.parametrize("given", [b"", b"a b", b"a" * 129, b'{"x": 1}', "é".encode()])
+def test_any_other_request_id_is_replaced(sqlite_client: httpx.Client, given: bytes) -> None:
+    made = sqlite_client.get("/health", headers=[(b"X-Request-ID", given)]).headers["x-request-id"]
     assert len(made) == 36

@@ -122,7 +122,8 @@ function analysed(answer) {
 
 async function showLibrary() {
   try {
-    const { stats } = await ask("/api/v1/dashboard/stats");
+    const { stats, system_health: health } = await ask("/api/v1/dashboard/stats");
+    at("dagster").href = health.dagster_url;
     const share = Math.round(stats.embeddings_coverage * 100);
     say(at("size"), `${stats.total_loras.toLocaleString()} adapters · ${stats.active_loras} active · ${share} % with vectors`);
     at("base-model").append(...stats.by_base_model.filter((group) => group.value !== null)
