@@ -5,7 +5,7 @@ sums the difference here and applies it in the same transaction. `recount` is th
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, literal, select
@@ -35,6 +35,17 @@ def keys_of(row: Mapping[str, Any], tags: Iterable[str]) -> list[FacetKey]:
     keys = [(ALL, ""), *((facet, value_of(row[facet])) for facet in COLUMN_FACETS)]
     keys.extend(("tag", tag) for tag in tags)
     return keys
+
+
+def tally(rows: Sequence[Mapping[str, Any]], tags: Iterable[str]) -> Counter[FacetKey]:
+    """The counters of many adapters at once; `tags` are the folded tags of all of them."""
+    counts: Counter[FacetKey] = Counter({(ALL, ""): len(rows)})
+    for facet in COLUMN_FACETS:
+        for value, count in Counter([row[facet] for row in rows]).items():
+            counts[facet, value_of(value)] += count
+    for tag, count in Counter(tags).items():
+        counts["tag", tag] += count
+    return counts
 
 
 def apply(connection: Connection, difference: Counter[FacetKey]) -> None:

@@ -20,6 +20,9 @@ _CJK = (
 _RUN = re.compile(f"[{_CJK}]+")
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _SEPARATORS = re.compile(r"[\W_]+", re.UNICODE)
+_ASCII_SEPARATORS = {code: " " for code in range(128) if not chr(code).isalnum()}
+_CJK_LEADS = re.compile(rb"[\xe3-\xed\xef\xf0]")
+"""First bytes in UTF-8 of the characters that are cut into bigrams, and of others."""
 _PIECE = re.compile(r'"([^"]*)"?|(\S+)')
 MAX_TERMS = 32
 """Words of a query beyond these are ignored: a pasted page is no question."""
@@ -43,8 +46,12 @@ def segment(value: str) -> str:
 
     Punctuation goes here and not in the database: PostgreSQL's parser takes `v2.5-turbo` or `a.b/c` for one word.
     """
-    folded = _SEPARATORS.sub(" ", fold(value))
+    folded = fold(value)
     if folded.isascii():
+        return " ".join(folded.translate(_ASCII_SEPARATORS).split())
+    folded = _SEPARATORS.sub(" ", folded).strip()
+    # Searching bytes is several times faster than characters, and most texts only have an accent or a symbol.
+    if not _CJK_LEADS.search(folded.encode("utf-8", "surrogatepass")):
         return folded
     return _RUN.sub(lambda match: f" {_bigrams(match.group())} ", folded)
 

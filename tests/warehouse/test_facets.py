@@ -68,3 +68,12 @@ def test_repair_mends_and_says_how_much(database: Database) -> None:
         assert wrong == len(facets.keys_of(adapter_row("a"), [])) + 1
         assert facets.repair(connection) == 0
         assert facets.stored(connection) == facets.recount(connection)
+
+
+def test_many_rows_are_tallied_as_one_by_one() -> None:
+    rows = [adapter_row("a", base_model="SD 1.5"), adapter_row("b", active=True), adapter_row("c", nsfw_level=4)]
+    tags = [["x", "y"], [], ["x"]]
+    singly: Counter[facets.FacetKey] = Counter()
+    for row, own in zip(rows, tags, strict=True):
+        singly.update(facets.keys_of(row, own))
+    assert facets.tally(rows, [tag for own in tags for tag in own]) == singly

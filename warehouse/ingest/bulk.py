@@ -124,4 +124,4 @@ def _prepared(
 @lru_cache(maxsize=1024)
 def _moment(value: datetime) -> str:
     """As SQLAlchemy stores a moment in SQLite."""
-    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")

@@ -99,8 +99,8 @@ CHANGES = Table(
 """What differs, in the order in which it is applied."""
 _INDEXES = {
     # Made after the rows, which is faster than keeping them true meanwhile.
-    "scan_found": ("path", "civitdl_key"),
-    "scan_gone": ("size, mtime_ns",),
+    "scan_found": ("(path)", "(civitdl_key) WHERE civitdl_key IS NOT NULL"),
+    "scan_gone": ("(size, mtime_ns)",),
 }
 
 
@@ -166,7 +166,7 @@ class _Scope:
 
 def _index(connection: Connection, table: Table) -> None:
     for position, columns in enumerate(_INDEXES[table.name]):
-        connection.execute(text(f"CREATE INDEX ix_{table.name}_{position} ON {table.name} ({columns})"))
+        connection.execute(text(f"CREATE INDEX ix_{table.name}_{position} ON {table.name} {columns}"))
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"ANALYZE {table.name}"))
 

@@ -331,7 +331,7 @@ class _Writer:
         for pk, row, (slot, _) in zip(pks, rows, slots, strict=True):
             assert slot.draft is not None
             words.append(_Words.of(pk, slot.draft, row["version"], row, is_stale=False))
-            self._facets.update(facets.keys_of(row, slot.draft.tags))
+        self._facets.update(facets.tally(rows, (tag for item in words for tag in item.tags)))
         return words
 
     def _update(self, slots: Sequence[tuple[Slot, str | None]]) -> list["_Words"]:
