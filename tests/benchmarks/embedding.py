@@ -11,7 +11,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from rich.table import Table
 from tests.benchmarks.adapters_of_documents import Described, described_adapters
 from warehouse.samples import generate_documents
 from warehouse.settings import MINILM, Settings
-from warehouse.vectors import SPACES
+from warehouse.vectors import SPACES, default_weights, prompt_weights
 from warehouse.vectors.devices import choose_device
 from warehouse.vectors.encoders import Encoder, open_encoder
 from warehouse.vectors.encoders.weights import find_model
@@ -80,13 +80,13 @@ def _unit(vectors: Vectors) -> Vectors:
     return unit
 
 
-def _library(encoder: Encoder, adapters: Sequence[Described], weights: dict[SpaceName, float]) -> Vectors:
+def _library(encoder: Encoder, adapters: Sequence[Described], weights: Mapping[SpaceName, float]) -> Vectors:
     """Rows whose inner product with a row of a question is Σ w·cos."""
     rows = [encoder.encode([space.text(item.facts) for item in adapters]) for space in SPACES]
     return np.concatenate([row * weights[space.name] for row, space in zip(rows, SPACES, strict=True)], axis=1)
 
 
-def _found_by_prompt(encoder: Encoder, adapters: Sequence[Described], weights: dict[SpaceName, float]) -> float:
+def _found_by_prompt(encoder: Encoder, adapters: Sequence[Described], weights: Mapping[SpaceName, float]) -> float:
     rows = _library(encoder, adapters, weights)
     asked = [(position, item.held_out) for position, item in enumerate(adapters) if item.held_out]
     question = encoder.encode([prompt_text(prompt) for _, prompt in asked])
@@ -109,9 +109,8 @@ def _precision_cost(data: Path, adapters: Sequence[Described]) -> dict[str, floa
         precision: open_encoder(settings.model_copy(update={"embedding_precision": precision}), MINILM)
         for precision in ("fp32", "int8")
     }
-    weights = {space.name: space.default_weight for space in SPACES}
-    libraries = {name: _unit(_library(encoder, adapters, weights)) for name, encoder in encoders.items()}
-    found = {name: _found_by_prompt(encoder, adapters, weights) for name, encoder in encoders.items()}
+    libraries = {name: _unit(_library(encoder, adapters, default_weights())) for name, encoder in encoders.items()}
+    found = {name: _found_by_prompt(encoder, adapters, prompt_weights()) for name, encoder in encoders.items()}
     return {
         "adapters": len(adapters),
         "neighbours_kept_by_int8": _kept_neighbours(libraries["fp32"], libraries["int8"]),

@@ -10,7 +10,7 @@ from warehouse.vectors.encoders.protocol import EncoderError
 from warehouse.vectors.filters import SearchFilter
 from warehouse.vectors.indices import KIND, IndexPlan, RecallTooLowError, choose_index, publish_index
 from warehouse.vectors.search import Match, NoVectorsError, Recommender, SearchResult
-from warehouse.vectors.spaces import SPACES, Space, SpaceName, default_weights, space_of
+from warehouse.vectors.spaces import SPACES, Space, SpaceName, default_weights, prompt_weights, space_of
 from warehouse.vectors.work import compute_embeddings, producer_of
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "decode_vectors",
     "default_weights",
     "producer_of",
+    "prompt_weights",
     "publish_index",
     "space_of",
 ]

@@ -24,7 +24,10 @@ class SpaceName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """A space: its weight where a question names none, and the text of an adapter in it.
+    """A space: its weights where a question names none, and the text of an adapter in it.
+
+    `default_weight` is for the likeness of two adapters, `prompt_weight` for a prompt: of 786 real prompts held out of
+    1,144 adapters, 0.85 find theirs among the first ten at (0.3, 0.6, 0.1), and 0.75 at (0.6, 0.3, 0.1).
 
     `text_version` changes whenever `text` would give another text for the same facts.
     """
@@ -32,6 +35,7 @@ class Space:
     name: SpaceName
     description: str
     default_weight: float
+    prompt_weight: float
     text: Callable[[AdapterFacts], str]
     text_version: str
 
@@ -46,6 +50,7 @@ SPACES: tuple[Space, ...] = (
         SpaceName.SEMANTIC,
         "What an adapter is: its name, tags, trigger words and description.",
         0.6,
+        0.3,
         texts.semantic_text,
         texts.VERSION,
     ),
@@ -53,12 +58,14 @@ SPACES: tuple[Space, ...] = (
         SpaceName.ARTISTIC,
         "How its pictures look: trained words and the prompts of its example images.",
         0.3,
+        0.6,
         texts.artistic_text,
         texts.VERSION,
     ),
     Space(
         SpaceName.TECHNICAL,
         "What it is made of: base model, network type, rank, resolution, training facts.",
+        0.1,
         0.1,
         texts.technical_text,
         texts.VERSION,
@@ -82,3 +89,8 @@ def space_of(name: str) -> Space:
 def default_weights() -> Mapping[SpaceName, float]:
     """The weights of a question that names none."""
     return {space.name: space.default_weight for space in SPACES}
+
+
+def prompt_weights() -> Mapping[SpaceName, float]:
+    """The weights of a prompt that comes without any."""
+    return {space.name: space.prompt_weight for space in SPACES}

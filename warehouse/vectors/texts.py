@@ -45,9 +45,9 @@ def semantic_text(facts: AdapterFacts) -> str:
     parts = [
         _readable(facts.name),
         _readable(facts.version) if facts.version and not _is_bare_version(facts.version) else "",
-        facts.archetype or "",
-        ", ".join(facts.tags[:30]),
-        ", ".join(_unique([*facts.triggers, *facts.trained_words])[:20]),
+        ", ".join(_unique([facts.archetype or "", *facts.tags])[:30]),
+        # Triggers are the trained words, split and cleaned.
+        ", ".join(_unique(facts.triggers or facts.trained_words)[:20]),
         _clean(facts.description or ""),
     ]
     return _join(parts)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from warehouse.vectors.facts import AdapterFacts
 from warehouse.vectors.loading import quality_score
-from warehouse.vectors.spaces import SPACES, default_weights, space_of
+from warehouse.vectors.spaces import SPACES, default_weights, prompt_weights, space_of
 from warehouse.vectors.texts import (
     MAX_TEXT,
     artistic_text,
@@ -38,7 +38,7 @@ def test_semantic_text_says_what_it_is() -> None:
         archetype="animal",
         description="A white fox.\n\n雪狐 🦊",
     )
-    assert semantic_text(facts) == "Snow Fox Style. animal. animal, fox. A white fox. 雪狐 🦊"
+    assert semantic_text(facts) == "Snow Fox Style. animal, fox. A white fox. 雪狐 🦊"
     named = AdapterFacts(name="Fox", version="Winter edition")
     assert "Winter edition" in semantic_text(named)
 
@@ -80,6 +80,7 @@ def test_an_unknown_space_is_named_with_those_there_are() -> None:
     with pytest.raises(LookupError, match="semantic, artistic, technical"):
         space_of("stylistic")
     assert sum(default_weights().values()) == pytest.approx(1)
+    assert sum(prompt_weights().values()) == pytest.approx(1)
 
 
 _text = st.text(max_size=200)
