@@ -4,6 +4,8 @@ Belongs here: the life of processes. Does not: which processes there are (`servi
 them (the caller gives a function for that).
 """
 
+import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +27,9 @@ FIRST_START_DELAYS = RESTART_DELAYS[:1]
 """The same for a service that never was ready: it is broken, not unlucky, and will not mend."""
 
 LOG_LIMIT = 10 * 2**20
-"""A log longer than this is set aside (one old one is kept) when its service starts."""
+"""Bytes; a longer log is set aside. One old one is kept, so a service has at most twice that on disk."""
+
+_LOG_LOOK_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -39,6 +43,13 @@ class _Child:
     was_ready: bool = False
     deaths: list[float] = field(default_factory=list)
     restart_at: float | None = None
+
+
+def _set_aside(log: Path) -> None:
+    """Copy and empty: the service goes on writing to the file it has open, at its new end."""
+    if log.exists() and log.stat().st_size > LOG_LIMIT:
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)
 
 
 class Supervisor:
@@ -65,6 +76,7 @@ class Supervisor:
         self._environment = dict(environment)
         self._say = say
         self._changed = changed
+        self._look_at_logs_at = 0.0
 
     @property
     def waiting_for(self) -> list[str]:
@@ -78,6 +90,10 @@ class Supervisor:
             CommandError: a service keeps dying; the message ends with its last words.
         """
         now = time.monotonic()
+        if now >= self._look_at_logs_at:
+            self._look_at_logs_at = now + _LOG_LOOK_SECONDS
+            for child in self._children.values():
+                _set_aside(child.log)
         for child in self._children.values():
             if child.process is not None and child.process.poll() is not None:
                 self._bury(child, now)
@@ -109,8 +125,6 @@ class Supervisor:
         return child.restart_at is None or now >= child.restart_at
 
     def _start(self, child: _Child) -> None:
-        if child.log.exists() and child.log.stat().st_size > LOG_LIMIT:
-            child.log.replace(child.log.with_suffix(".log.1"))
         # Whole seconds: Dagster's heartbeats are compared with it.
         child.started = float(int(time.time()))
         with child.log.open("ab") as log:

@@ -119,17 +119,20 @@ def test_stopping_ends_children_of_children_that_do_not_listen(
     assert not members(group)
 
 
-def test_a_long_log_is_set_aside(
+def test_a_long_log_is_set_aside_while_its_service_goes_on_writing(
     tmp_path: Path, watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "LOG_LIMIT", 100)
-    logs = tmp_path / "logs"
-    logs.mkdir()
-    (logs / "worker.log").write_text("x" * 101)
-    watched = watch(python("worker", SLEEP))
-    watched.until(lambda: "worker" in watched.running)
-    assert (logs / "worker.log.1").read_text() == "x" * 101
-    assert (logs / "worker.log").stat().st_size < 100
+    monkeypatch.setattr(supervision, "LOG_LIMIT", 100_000)
+    monkeypatch.setattr(supervision, "_LOG_LOOK_SECONDS", 0.1)
+    chatter = "import time\nwhile True: print('x' * 999, flush=True); time.sleep(0.001)"
+    watched = watch(python("worker", chatter))
+    log, old = tmp_path / "logs" / "worker.log", tmp_path / "logs" / "worker.log.1"
+    watched.until(lambda: old.exists())
+    first = old.stat().st_mtime_ns
+    watched.until(lambda: old.stat().st_mtime_ns > first)
+    assert old.stat().st_size > 100_000
+    # Emptied, not sparse: what is written next begins at its start.
+    watched.until(lambda: log.read_bytes()[:1] == b"x")
 
 
 def test_a_process_is_not_confused_with_a_later_one_of_its_number() -> None:
