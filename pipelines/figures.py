@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from warehouse.models import Adapter, Document, Duplicate, Embedding, File, Finding, Inspection, Root
 
@@ -130,6 +130,22 @@ def newest_inspections(connection: Connection) -> Rows:
         )
         .join(File, File.pk == Inspection.file_pk)
         .order_by(Inspection.inspected_at.desc(), Inspection.file_pk.desc())
+        .limit(SAMPLE),
+    )
+
+
+def near_pairs(connection: Connection) -> Rows:
+    """The nearest pairs of near duplicates."""
+    first, second = aliased(Duplicate), aliased(Duplicate)
+    one, other = aliased(Adapter), aliased(Adapter)
+    return _rows(
+        connection,
+        select(one.name.label("adapter"), other.name.label("near"), first.score)
+        .join(second, and_(second.kind == first.kind, second.group_key == first.group_key))
+        .join(one, one.pk == first.adapter_pk)
+        .join(other, other.pk == second.adapter_pk)
+        .where(first.kind == "near", first.adapter_pk < second.adapter_pk)
+        .order_by(first.score.desc(), first.adapter_pk)
         .limit(SAMPLE),
     )
 

@@ -1,15 +1,15 @@
-"""`vectors/<space>`: one asset per embedding space, made by a factory from the declared spaces."""
+"""`vectors/<space>`: one asset per embedding space, made by a factory; `vectors/near_duplicates`: who is near whom."""
 
 import dagster as dg
 from pydantic import Field
 
 from pipelines import figures, previews
-from pipelines.keys import ADAPTERS, INSPECTIONS, SPACE_NAMES, vector_key
+from pipelines.keys import ADAPTERS, INDEX, INSPECTIONS, NEAR_DUPLICATES, SPACE_NAMES, vector_key
 from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
 from pipelines.stages import metadata_of, stage
 from pipelines.tables import table_metadata
-from warehouse.vectors import compute_embeddings
+from warehouse.vectors import compute_embeddings, find_near_duplicates
 
 
 class VectorsConfig(dg.Config):
@@ -60,5 +60,30 @@ def _space_asset(space: str) -> dg.AssetsDefinition:
     return vectors
 
 
-VECTORS = [_space_asset(space) for space in SPACE_NAMES]
-"""The assets of the embedding spaces."""
+@dg.asset(
+    key=NEAR_DUPLICATES,
+    deps=[INDEX],
+    group_name="vectors",
+    kinds={"faiss", "table"},
+    code_version="1",
+    retry_policy=RETRY,
+    pool=GPU_POOL,
+    metadata=table_metadata("duplicates"),
+    description="Adapters of different models whose texts say nearly the same: looked for once per new vector, among "
+    "its neighbours in the published index.",
+)
+def near_duplicates(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult[None]:
+    """Compare new vectors with their neighbours."""
+    with stage(context, warehouse):
+        report = find_near_duplicates(
+            warehouse.database, warehouse.settings, progress=warehouse.progress(context, "Comparing neighbours")
+        )
+        with warehouse.database.read() as connection:
+            pairs = figures.near_pairs(connection)
+    return dg.MaterializeResult(metadata=metadata_of(report, previews.table(pairs), pairs=report.details["pairs"]))
+
+
+VECTORS = [*(_space_asset(space) for space in SPACE_NAMES), near_duplicates]
+"""The assets of the embedding spaces, and what their neighbours tell."""

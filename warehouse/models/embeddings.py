@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Float, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import Float, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from warehouse.models.base import Base, Json, JsonObject, UtcDateTime
@@ -16,6 +16,13 @@ class Embedding(Base):
     __table_args__ = (
         UniqueConstraint("adapter_pk", "embedding_type"),
         Index("ix_embeddings_text", "embedding_type", "producer", "text_digest"),
+        Index(
+            "ix_embeddings_uncompared",
+            "embedding_type",
+            "pk",
+            sqlite_where=text("compared_at IS NULL"),
+            postgresql_where=text("compared_at IS NULL"),
+        ),
         {"sqlite_autoincrement": True, "comment": "Vectors of adapters."},
     )
 
@@ -32,5 +39,8 @@ class Embedding(Base):
     content_digest: Mapped[str] = mapped_column(String(32), comment="Watermark: adapters.content_digest")
     producer: Mapped[str] = mapped_column(String(64), comment="Watermark: text producer and model identity")
     details: Mapped[JsonObject | None] = mapped_column("metadata", Json)
+    compared_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="When near duplicates were looked for; NULL: due"
+    )
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)

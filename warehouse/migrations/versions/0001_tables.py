@@ -516,6 +516,12 @@ def _create_tables() -> None:
             "producer", sa.String(length=64), nullable=False, comment="Watermark: text producer and model identity"
         ),
         sa.Column("metadata", JSON, nullable=True),
+        sa.Column(
+            "compared_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When near duplicates were looked for; NULL: due",
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -528,6 +534,14 @@ def _create_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_embeddings_text", "embeddings", ["embedding_type", "producer", "text_digest"], unique=False)
+    op.create_index(
+        "ix_embeddings_uncompared",
+        "embeddings",
+        ["embedding_type", "pk"],
+        unique=False,
+        sqlite_where=sa.text("compared_at IS NULL"),
+        postgresql_where=sa.text("compared_at IS NULL"),
+    )
 
 
 def _create_sqlite_index() -> None:
