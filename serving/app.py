@@ -7,7 +7,6 @@ in no torch, transformers, faiss or onnxruntime; `app` is made when it is first 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -21,10 +20,10 @@ from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
 from serving.routers import adapters, dashboard, recommendations, system
 from serving.security import Authentication
-from serving.signing import open_signer
+from serving.signing import Signer, open_signer
 from serving.version import VERSION
 from warehouse import migrations
-from warehouse.engine import open_database
+from warehouse.engine import Database, open_database
 from warehouse.settings import Settings, get_settings
 
 _log = logging.getLogger(__name__)
@@ -33,13 +32,14 @@ _log = logging.getLogger(__name__)
 def create_app(settings: Settings | None = None) -> FastAPI:
     """An application on the given settings, or on those of the environment."""
     settings = settings or get_settings()
+    # Before the server starts, so that its own first lines are structured too.
+    logs.configure(settings.log_level)
     signer = open_signer(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        logs.configure(settings.log_level)
         database = open_database(settings)
-        migrations.require_head(database)
+        _require_schema(database)
         services = Services(
             settings=settings,
             database=database,
@@ -76,7 +76,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, signer: Any) -> None:
+def _require_schema(database: Database) -> None:
+    try:
+        migrations.require_head(database)
+    except migrations.SchemaError as error:
+        # One line with the remedy, before the server adds its trace.
+        _log.critical("not started: %s", error)
+        raise
+
+
+def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
     # The last one added is the outermost: id and log, CORS (so that errors carry its headers too), errors, keys.
     app.add_middleware(Authentication, settings=settings, signer=signer)
     app.add_middleware(UnexpectedErrors)
