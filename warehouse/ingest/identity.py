@@ -97,6 +97,16 @@ class Decisions:
             else:
                 self._take_remote(adapter, derived.pk, keys)
 
+    def given_up(self) -> set[int]:
+        """Versions that a row stood for and stands for no longer."""
+        return {
+            slot.row.civitai_version_id
+            for slot in self.slots
+            if slot.row is not None
+            and slot.draft is not None
+            and slot.row.civitai_version_id not in (None, slot.version_id)
+        }
+
     def left_over(self, bundle_pks: Iterable[int]) -> list[Slot]:
         """Rows of these bundles that nothing stands for any more."""
         return [
@@ -113,8 +123,8 @@ class Decisions:
         version_id = adapter.columns["civitai_version_id"]
         rivals = [
             slot
-            for slot in self._by_version.get(version_id, ())
-            if slot is not own and not slot.is_gone and (not slot.has_file_key or (own is None and slot.is_missing))
+            for slot in self._of_version(version_id, own)
+            if not slot.has_file_key or (own is None and slot.is_missing)
         ]
         # A row without a file first: a missing file may come back.
         rival = min(rivals, key=lambda slot: slot.has_file_key, default=None)
@@ -131,7 +141,7 @@ class Decisions:
     def _take_remote(self, adapter: DerivedAdapter, bundle_pk: int, keys: set[str]) -> None:
         version_id = adapter.columns["civitai_version_id"]
         own = self._by_key.get(adapter.source_key)
-        others = [slot for slot in self._by_version.get(version_id, ()) if slot is not own and not slot.is_gone]
+        others = self._of_version(version_id, own)
         if own is None:
             # A row of this bundle under the name of a document that is gone may be taken, as a missing one may.
             taken = [slot for slot in others if slot.has_file_key or not self._is_free(slot, bundle_pk, keys)]
@@ -146,6 +156,11 @@ class Decisions:
                 self.elsewhere.append(Elsewhere(bundle_pk, adapter, owner))
                 return
         self._assign(own, adapter, bundle_pk)
+
+    def _of_version(self, version_id: int | None, own: Slot | None) -> list[Slot]:
+        """Everyone else who is this version as far as decided; who was it before and is another now is not."""
+        slots = self._by_version.get(version_id, ()) if version_id is not None else ()
+        return [slot for slot in slots if slot is not own and not slot.is_gone and slot.version_id == version_id]
 
     def _is_free(self, slot: Slot, bundle_pk: int, keys: set[str]) -> bool:
         return slot.is_missing or self._is_left(slot, bundle_pk, keys)

@@ -125,7 +125,7 @@ class _Writer:
         self._mark_missing([slot.row for slot in left if slot.row is not None])
         self._write_findings(decisions)
         self._write_claims()
-        self._wake_heirs(left)
+        self._wake_heirs(left, decisions.given_up())
         facets.apply(self._connection, self._facets)
         self._finish_bundles()
         return self._written
@@ -212,20 +212,33 @@ class _Writer:
 
     def _assign_versions(self, slots: Sequence[Slot]) -> list[str | None]:
         """A version for each slot, so that name and version are unique; what a row once got, it keeps."""
+        leaving = {
+            slot.row.pk: naming.key(slot.row.name, slot.row.version)
+            for slot in slots
+            if slot.row is not None and _leaves_name(slot)
+        }
         holders = self._holders([(slot, [slot.draft.columns["version"]]) for slot in slots if slot.draft is not None])
+        holders = {key: pk for key, pk in holders.items() if pk not in leaving}
         clashing = [slot for slot in slots if not self._is_plain(slot, holders)]
-        holders |= self._holders([(slot, naming.candidates(slot.draft)) for slot in clashing if slot.draft is not None])
+        others = self._holders([(slot, naming.candidates(slot.draft)) for slot in clashing if slot.draft is not None])
+        holders |= {key: pk for key, pk in others.items() if pk not in leaving}
         versions: list[str | None] = []
         for slot in slots:
             version = self._choose_version(slot, holders)
             versions.append(version)
             draft, row = slot.draft, slot.row
             assert draft is not None
-            # A row's place stays taken until the transaction ends; -1 is a row that has no number yet.
+            # What a row keeps stays taken until the transaction ends; -1 is a row that has no number yet.
             holders.setdefault(naming.key(draft.columns["name"], version), row.pk if row is not None else -1)
             if version != draft.columns["version"] and (row is None or "version" not in row.user_fields):
                 self._report_clash(slot, draft.columns["name"], draft.columns["version"], version)
+        self._make_way([pk for pk, key in leaving.items() if key in holders])
         return versions
+
+    def _make_way(self, pks: Sequence[int]) -> None:
+        """Take rows out of the names that others get now, until they are written under their new ones themselves."""
+        if pks:
+            self._connection.execute(update(Adapter).where(self._among(Adapter.pk, pks)).values(version=Adapter.id))
 
     def _is_plain(self, slot: Slot, holders: Mapping[NameKey, int]) -> bool:
         """Whether nobody else has the plain version, in the database or in this chunk."""
@@ -470,10 +483,11 @@ class _Writer:
         ]
         bulk.insert(self._connection, bulk.table_of(HashClaim), rows)
 
-    def _wake_heirs(self, left: Sequence[Slot]) -> None:
-        """Bundles that list a version whose adapter just went missing may list it themselves now."""
+    def _wake_heirs(self, left: Sequence[Slot], given_up: Collection[int]) -> None:
+        """Bundles that list a version whose adapter just went missing or became another may list it themselves now."""
         versions = {slot.version_id for slot in left if slot.row is not None and slot.row.file_state != "missing"}
         versions.discard(None)
+        versions |= set(given_up)
         if not versions:
             return
         heirs = select(Finding.bundle_pk).where(
@@ -491,6 +505,15 @@ class _Writer:
                 .where(self._among(Bundle.pk, self._hollow))
                 .values(built_revision=Bundle.revision, producer=BUILD_PRODUCER)
             )
+
+
+def _leaves_name(slot: Slot) -> bool:
+    """Whether a row will be written under another name and version than it has."""
+    row, draft = slot.row, slot.draft
+    if row is None or draft is None or not {"name", "version"}.isdisjoint(row.user_fields):
+        return False
+    held, name = naming.key(row.name, row.version), draft.columns["name"]
+    return all(held != naming.key(name, version) for version in naming.candidates(draft))
 
 
 def upsert_inspections(connection: Connection, inspections: Sequence[InspectionRow]) -> None:

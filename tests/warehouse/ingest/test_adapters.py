@@ -319,3 +319,50 @@ def test_full_text_follows_every_change(any_library: Library) -> None:
     with library.database.write() as connection:
         bury(connection, connection.execute(select(Adapter.pk)).scalars().all())
     assert search(library, "okapi") == []
+
+
+def test_a_version_that_its_file_no_longer_is_stays_listed(any_library: Library) -> None:
+    library = any_library
+    library.write("a.safetensors", weights(1))
+    library.write("a.civitai.info", info(10, file="other.safetensors"))
+    library.sync()
+    # The file goes away from its document, which states no hash by which it could be found again.
+    (library.root / "a.safetensors").rename(library.root / "b.safetensors")
+    library.sync()
+    assert [(row.name, row.version, row.file_state) for row in library.adapters()] == [
+        ("A", "v1", "remote"),
+        ("b", None, "present"),
+    ]
+    assert library.findings("version_elsewhere") == []
+
+
+def test_a_document_that_outranks_another_leaves_the_version_of_that_one_listed(library: Library) -> None:
+    library.write("a.safetensors", weights(1))
+    library.write("a.json", model(1, version(10, file="x.safetensors"), name="First"))
+    library.sync()
+    library.write("a.civitai.info", info(12, file="x.safetensors", model_id=3, name="Second"))
+    library.sync()
+    assert {number: (row.name, row.version, row.file_state) for number, row in by_version(library).items()} == {
+        10: ("First", "v1", "remote"),
+        12: ("Second", "v1", "present"),
+    }
+
+
+def test_names_that_adapters_exchange_are_no_clash(any_library: Library) -> None:
+    library = any_library
+    for stem, number in (("a", 10), ("b", 20)):
+        data = weights(number)
+        library.write(f"{stem}.safetensors", data)
+        document = info(number, file="x", name=stem.upper(), model_id=number, sha256=sha256(data))
+        library.write(f"{stem}.civitai.info", document)
+    library.sync()
+    for suffix in (".safetensors", ".civitai.info"):
+        (library.root / f"a{suffix}").rename(library.root / "aside")
+        (library.root / f"b{suffix}").rename(library.root / f"a{suffix}")
+        (library.root / "aside").rename(library.root / f"b{suffix}")
+    library.sync()
+    assert [(row.name, row.version, row.file_path.rpartition("/")[2]) for row in library.adapters()] == [
+        ("A", "v1", "b.safetensors"),
+        ("B", "v1", "a.safetensors"),
+    ]
+    assert library.findings("name_clash") == []
