@@ -100,13 +100,15 @@ def _configure_sqlite(engine: Engine) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in (
+            # Rows are a few KB wide: twice SQLite's default saves a tenth of the time of writing them. Of a new file only.
+            "page_size=8192",
             "journal_mode=WAL",
             "synchronous=NORMAL",
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "foreign_keys=ON",
             "cache_size=-32768",
             # A sync commits megabytes at a time: a checkpoint (which waits for the disk) per 32 MB is enough.
-            "wal_autocheckpoint=8192",
+            "wal_autocheckpoint=4096",
             # Temporary tables hold a whole library while it is compared: on disk, not in memory.
             "temp_store=FILE",
         ):

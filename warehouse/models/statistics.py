@@ -30,7 +30,10 @@ class FacetCount(Base):
     """How many adapters have a value of a facet, kept true by the transactions that change adapters (`facets.py`)."""
 
     __tablename__ = "facet_counts"
-    __table_args__ = {"comment": "Maintained counters of adapters.", "sqlite_with_rowid": False}
+    __table_args__ = (
+        Index("ix_facet_counts_top", "facet", "count"),
+        {"comment": "Maintained counters of adapters.", "sqlite_with_rowid": False},
+    )
 
     facet: Mapped[str] = mapped_column(String(24), primary_key=True)
     value: Mapped[str] = mapped_column(Text, primary_key=True)

@@ -84,6 +84,8 @@ def _create_tables() -> None:
         comment="Maintained counters of adapters.",
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_facet_counts_top", "facet_counts", ["facet", "count"], unique=False)
+
     op.create_table(
         "generations",
         sa.Column("pk", PK, autoincrement=True, nullable=False),
