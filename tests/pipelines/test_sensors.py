@@ -85,6 +85,27 @@ def test_a_configured_folder_is_synced_once_and_again_when_it_changes(
     assert changed.run_requests[0].run_key != first.run_requests[0].run_key
 
 
+def test_an_edit_in_place_is_asked_for_once(
+    instance: dg.DagsterInstance, sqlite_database: Database, settings: Settings, folder: Path
+) -> None:
+    document = folder / "a.json"
+    document.write_text('{"activation text": "one"}')
+    ingest.scan_library(sqlite_database, settings, [folder])
+    known = _tick(instance, sqlite_database, settings)
+    assert isinstance(known, dg.SensorResult)
+    assert not known.run_requests
+
+    document.write_text('{"activation text": "edited"}')
+    asked = _tick(instance, sqlite_database, settings, known.cursor)
+    assert isinstance(asked, dg.SensorResult)
+    assert asked.run_requests is not None
+    assert str(document) in str(asked.run_requests[0].run_key)
+
+    assert isinstance(_tick(instance, sqlite_database, settings, asked.cursor), dg.SkipReason)
+    document.write_text('{"activation text": "once more"}')
+    assert isinstance(_tick(instance, sqlite_database, settings, asked.cursor), dg.SensorResult)
+
+
 def test_what_the_last_scan_saw_is_not_asked_for_again(
     instance: dg.DagsterInstance, sqlite_database: Database, settings: Settings, folder: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """A cheap signature of the library's folders: another value when a file was added, removed or renamed.
 
 It looks at folders only, never at their files: a file that is edited in place changes no folder, and is found by the
-next sync or the nightly one. Does not belong here: the comparison itself (`staging`).
+`sweep`. Does not belong here: the comparison itself (`staging`).
 """
 
 import hashlib
