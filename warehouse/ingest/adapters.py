@@ -6,7 +6,7 @@ writing (`writer`).
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, func, or_, select, update
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from warehouse import facets
 from warehouse.engine import AnyRow, Database
-from warehouse.ingest import bulk, deriving
+from warehouse.ingest import bulk, deriving, foreign
 from warehouse.ingest.calls import Call
 from warehouse.ingest.deriving import BUILD_PRODUCER, INSPECT_PRODUCER, BundleTask, Derived, DocumentTask, WeightTask
 from warehouse.ingest.pool import Pool
@@ -22,7 +22,7 @@ from warehouse.ingest.progress import Progress, Silence
 from warehouse.ingest.report import StageReport
 from warehouse.ingest.work import alone
 from warehouse.ingest.writer import Bundled, Written, write
-from warehouse.models import Adapter, Bundle, Document, DocumentContent, File, Finding, HashClaim, Inspection
+from warehouse.models import Adapter, Bundle, Document, DocumentContent, File, Finding, Inspection
 from warehouse.settings import Settings
 
 _LOAD_BUNDLES: Final = 512
@@ -135,7 +135,7 @@ class _Pass:
         pks = [row.pk for row in bundles]
         weights = _weights(connection, pks)
         documents = _documents(connection, pks)
-        foreign = _foreign_documents(connection, weights, documents)
+        others = _foreign_documents(connection, weights)
         tasks = []
         for row in bundles:
             own = documents.get(row.pk, [])
@@ -151,7 +151,7 @@ class _Pass:
                     directory=row.directory,
                     stem=row.stem,
                     weights=weights.get(row.pk, []),
-                    documents=[*own, *foreign.get(row.pk, ())],
+                    documents=[*own, *others.get(row.pk, ())],
                 )
             )
         return tasks
@@ -181,9 +181,7 @@ class _Pass:
 
     def _write(self, derived: Sequence[Derived], hollow: Sequence[int]) -> Written:
         with self._database.write() as connection:
-            written = write(connection, derived, self._bundled, hollow)
-            _wake_files(connection, derived)
-        return written
+            return write(connection, derived, self._bundled, hollow)
 
     def _write_one_by_one(self, derived: Sequence[Derived], hollow: Sequence[int]) -> Written:
         """Keep one bundle that the database refuses from stopping the others of its chunk."""
@@ -306,52 +304,12 @@ def _documents(connection: Connection, pks: Sequence[int], *, own: bool = True) 
     return documents
 
 
-def _foreign_documents(
-    connection: Connection, weights: dict[int, list[WeightTask]], documents: dict[int, list[DocumentTask]]
-) -> dict[int, list[DocumentTask]]:
-    """For weight files without a document: the documents, wherever they lie, that state the file's hash."""
-    wanted: dict[str, int] = {}
-    for pk, files in weights.items():
-        if pk not in documents:
-            for file in files:
-                wanted |= dict.fromkeys(_hashes(file), pk)
-    if not wanted:
+def _foreign_documents(connection: Connection, weights: dict[int, list[WeightTask]]) -> dict[int, list[DocumentTask]]:
+    """For weight files without a document that names their version: the documents that speak of them."""
+    claimants = foreign.bundles_of_documents(connection, weights)
+    if not claimants:
         return {}
-    claims = connection.execute(
-        select(HashClaim.value, HashClaim.bundle_pk).where(bulk.among(connection, HashClaim.value, wanted))
-    ).all()
-    if not claims:
-        return {}
-    theirs = _documents(connection, sorted({claim.bundle_pk for claim in claims}), own=False)
-    foreign: dict[int, list[DocumentTask]] = defaultdict(list)
-    for bundle_pk, claimant in sorted({(wanted[claim.value], claim.bundle_pk) for claim in claims}):
-        foreign[bundle_pk].extend(theirs.get(claimant, ()))
-    return foreign
-
-
-def _hashes(file: WeightTask) -> Iterable[str]:
-    """Every spelling under which a document may state this file."""
-    if file.sha256:
-        yield from (file.sha256, file.sha256[:10])
-    if file.payload_sha256:
-        yield from (file.payload_sha256, file.payload_sha256[:12])
-    if file.blake3:
-        yield file.blake3
-
-
-def _wake_files(connection: Connection, derived: Sequence[Derived]) -> None:
-    """Make hashed files without a document due when one that states their hash was built."""
-    hashes = [value for item in derived for value, kind in item.claims if kind == "sha256"]
-    if not hashes:
-        return
-    claimed = bulk.among(connection, File.sha256, hashes)
-    files = set(connection.execute(select(File.bundle_pk).where(claimed, File.state != "missing")).scalars())
-    files -= {item.pk for item in derived}
-    if not files:
-        return
-    documented = select(Document.bundle_pk).where(Document.verdict == "accepted", Document.state != "missing")
-    connection.execute(
-        update(Bundle)
-        .where(Bundle.pk.in_(files), Bundle.pk.not_in(documented.where(Document.bundle_pk.in_(files))))
-        .values(revision=Bundle.revision + 1)
-    )
+    theirs = _documents(connection, sorted({pk for pks in claimants.values() for pk in pks}), own=False)
+    return {
+        pk: [document for claimant in pks for document in theirs.get(claimant, ())] for pk, pks in claimants.items()
+    }

@@ -14,8 +14,19 @@ import msgspec
 from isal import isal_zlib
 from msgspec import Struct
 
-from warehouse.civitai import AdapterDraft, BundleFacts, Finding, Source, Verdict, WeightFacts, merge, read_document
-from warehouse.civitai.resolution import is_weight_claim
+from warehouse.civitai import (
+    AdapterDraft,
+    BundleFacts,
+    Finding,
+    Shape,
+    Source,
+    Verdict,
+    WeightFacts,
+    merge,
+    read_document,
+)
+from warehouse.civitai.names import base_name
+from warehouse.civitai.resolution import hash_matches, is_weight_claim
 from warehouse.fulltext import fold, search_row
 from warehouse.safetensors import HeaderFacts, HeaderProblem, Inspection, InspectionState, inspect_file
 
@@ -28,6 +39,10 @@ FILE_KEY: Final = "file:"
 _MAX_CLAIMS: Final = 10_000
 _CLAIM_KINDS: Final = ("sha256", "blake3", "autov3", "autov2")
 """The strongest first. CRC-32 and AutoV1 are too short to tell a million files apart."""
+SILENT_SHAPES: Final = frozenset({Shape.A1111, Shape.HEADER_DUMP})
+"""What a person or a trainer keeps about the file beside it; it tells no version, and nothing of other files."""
+Claim = tuple[str, str]
+"""(hash in lower case, kind): a weight file that a document speaks of."""
 _JSON: Final = msgspec.json.Encoder()
 
 
@@ -122,19 +137,19 @@ class DerivedAdapter(Struct, array_like=True, frozen=True, kw_only=True):
 
 
 class Derived(Struct, array_like=True, frozen=True, kw_only=True):
-    """What one bundle gives. `claims` are (hash, kind)."""
+    """What one bundle gives. `claims` are those of its own documents."""
 
     pk: int
     revision: int
     adapters: list[DerivedAdapter]
     findings: list[DerivedFinding]
-    claims: list[tuple[str, str]]
+    claims: list[Claim]
     inspections: list[InspectionRow]
 
 
 def derive(task: BundleTask, max_bytes: int) -> Derived:
     """Derive the adapters of a bundle."""
-    sources = [_source(document, max_bytes) for document in task.documents]
+    sources = [(_source(document, max_bytes), document.own) for document in task.documents]
     is_foreign = any(not document.own for document in task.documents)
     inspections: list[InspectionRow] = []
     adapters: dict[str, DerivedAdapter] = {}
@@ -146,7 +161,8 @@ def derive(task: BundleTask, max_bytes: int) -> Derived:
             facts, is_there, inspection = _inspect(weight)
             if inspection is not None:
                 inspections.append(inspection)
-        merged = merge(BundleFacts(directory=task.directory, stem=task.stem, weight=facts, sources=sources))
+        spoken = [source for source, own in sources if own or (facts is not None and _speaks_of(source, facts))]
+        merged = merge(BundleFacts(directory=task.directory, stem=task.stem, weight=facts, sources=spoken))
         for draft in merged.drafts:
             is_file = draft.source_key.startswith(FILE_KEY)
             if is_file or not is_foreign:
@@ -160,7 +176,7 @@ def derive(task: BundleTask, max_bytes: int) -> Derived:
         revision=task.revision,
         adapters=_one_per_version(adapters.values()),
         findings=list(findings.values()),
-        claims=[] if is_foreign else _claims(sources),
+        claims=_claims(source for source, own in sources if own),
         inspections=inspections,
     )
 
@@ -171,6 +187,16 @@ def _source(document: DocumentTask, max_bytes: int) -> Source:
     # The limit may have been lowered since the bytes were taken; they count all the same.
     reading = read_document(raw, file_name=name, max_bytes=max(max_bytes, len(raw)))
     return Source(path=document.path, mtime_ns=document.mtime_ns, size=document.size, reading=reading)
+
+
+def _speaks_of(source: Source, weight: WeightFacts) -> bool:
+    """Whether a document from elsewhere states this file: its hash, or its name where it states no SHA-256."""
+    return any(
+        hash_matches(file, weight)
+        or ("sha256" not in file.hashes and file.name is not None and base_name(file.name) == weight.file_name)
+        for record in source.reading.records
+        for file in (record.version.files if record.version is not None else ())
+    )
 
 
 def _inspect(weight: WeightTask) -> tuple[WeightFacts, bool, InspectionRow | None]:
@@ -328,10 +354,10 @@ def fold_tags(tags: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(folded for tag in tags if (folded := fold(_clean(tag)).strip())))
 
 
-def _claims(sources: Iterable[Source]) -> list[tuple[str, str]]:
+def _claims(sources: Iterable[Source]) -> list[Claim]:
     claims: dict[str, str] = {}
     for source in sources:
-        if source.reading.verdict is not Verdict.ACCEPTED:
+        if source.reading.verdict is not Verdict.ACCEPTED or source.reading.shape in SILENT_SHAPES:
             continue
         for record in source.reading.records:
             for file in record.version.files if record.version is not None else ():

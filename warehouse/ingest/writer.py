@@ -19,7 +19,7 @@ from warehouse.engine import AnyRow
 from warehouse.facets import COLUMN_FACETS, FacetKey
 from warehouse.fulltext import search_row, segment
 from warehouse.ids import new_id
-from warehouse.ingest import bulk, naming, tombstones, userstate
+from warehouse.ingest import bulk, foreign, naming, tombstones, userstate
 from warehouse.ingest.deriving import (
     BUILD_PRODUCER,
     INSPECT_PRODUCER,
@@ -475,13 +475,23 @@ class _Writer:
 
     def _write_claims(self) -> None:
         pks = [*(item.pk for item in self._derived), *self._hollow]
-        self._connection.execute(delete(HashClaim).where(self._among(HashClaim.bundle_pk, pks)))
+        theirs = self._among(HashClaim.bundle_pk, pks)
+        before = {
+            (bundle_pk, value): kind
+            for bundle_pk, value, kind in self._connection.execute(
+                select(HashClaim.bundle_pk, HashClaim.value, HashClaim.kind).where(theirs)
+            )
+        }
+        self._connection.execute(delete(HashClaim).where(theirs))
         rows = [
             {"value": value, "bundle_pk": item.pk, "kind": kind}
             for item in self._derived
             for value, kind in item.claims
         ]
         bulk.insert(self._connection, bulk.table_of(HashClaim), rows)
+        kept = {(row["bundle_pk"], row["value"]) for row in rows}
+        dropped = [(value, kind) for (bundle_pk, value), kind in before.items() if (bundle_pk, value) not in kept]
+        foreign.wake_files(self._connection, self._derived, dropped)
 
     def _wake_heirs(self, left: Sequence[Slot], given_up: Collection[int]) -> None:
         """Bundles that list a version whose adapter just went missing or became another may list it themselves now."""

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from sqlalchemy import insert, select
 
 from tests.warehouse.ingest.library import Library, model, sha256, version, weights
@@ -366,3 +367,95 @@ def test_names_that_adapters_exchange_are_no_clash(any_library: Library) -> None
         ("B", "v1", "a.safetensors"),
     ]
     assert library.findings("name_clash") == []
+
+
+def test_every_copy_of_a_file_finds_the_document_that_lies_elsewhere(any_library: Library) -> None:
+    library = any_library
+    data = weights(1)
+    library.write("x/one.safetensors", data)
+    library.write("y/two.safetensors", data)
+    library.write("m/model.json", model(1, version(10, sha256=sha256(data)), name="Found"))
+    library.sync()
+    assert [(row.name, row.civitai_version_id, row.file_state) for row in library.adapters()] == [
+        ("Found", 10, "present"),
+        ("Found", 10, "present"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["SHA256", "AutoV2", "AutoV3", "BLAKE3"])
+def test_a_document_that_comes_after_its_file_finds_it_by_any_hash(any_library: Library, kind: str) -> None:
+    library = any_library
+    data = weights(1)
+    library.write("x/one.safetensors", data)
+    library.sync()
+    hashes = {
+        "SHA256": sha256(data),
+        "AutoV2": sha256(data)[:10],
+        "AutoV3": sha256(data[8 + int.from_bytes(data[:8], "little") :])[:12],
+        "BLAKE3": blake3(data).hexdigest().upper(),
+    }
+    stated = version(10)
+    stated["files"][0]["hashes"] = {kind: hashes[kind]}
+    library.write("m/model.json", model(1, stated, name="Found"))
+    library.sync()
+    assert (library.adapter().name, library.adapter().file_state) == ("Found", "present")
+
+
+def test_a_file_that_arrives_where_a_version_without_a_hash_expects_it_is_that_version(any_library: Library) -> None:
+    library = any_library
+    document = model(1, version(10, file="one.safetensors"), version(11, name="v2", file="two.safetensors"))
+    library.write("all.json", document)
+    library.sync()
+    library.execute("UPDATE adapters SET active = true WHERE civitai_version_id = 11")
+    identity = by_version(library)[11].id
+    path = library.write("two.safetensors", weights(2))
+    library.sync()
+    assert {number: row.file_state for number, row in by_version(library).items()} == {10: "remote", 11: "present"}
+    row = by_version(library)[11]
+    assert (row.id, row.active, row.file_path) == (identity, True, str(path))
+    # It stays so when it is derived anew, and follows its document.
+    library.execute("UPDATE bundles SET revision = revision + 1")
+    assert library.sync()["adapters"].changed == 0
+    library.write("all.json", {**document, "name": "Renamed"})
+    library.sync()
+    assert by_version(library)[11].name == "Renamed"
+
+
+def test_a_file_of_other_bytes_than_stated_is_not_taken_by_its_name(library: Library) -> None:
+    library.write("all.json", model(1, version(10, file="last.safetensors", sha256=sha256(weights(1))), name="M"))
+    library.write("last.safetensors", weights(2))
+    library.sync()
+    assert [(row.name, row.file_state) for row in library.adapters()] == [("M", "remote"), ("last", "present")]
+
+
+def test_notes_beside_a_file_keep_it_from_no_document(library: Library) -> None:
+    one, two = weights(1), weights(2)
+    library.write("x/one.safetensors", one)
+    library.write("x/one.civitai.info", {})
+    library.write("x/two.safetensors", two)
+    library.write("x/two.json", {"activation text": "mine", "preferred weight": 0.5, "sha256": sha256(two)})
+    library.write("x/copy.safetensors", two)
+    library.write("x/copy.json", {"activation text": "copied", "preferred weight": 0.4, "sha256": sha256(two)})
+    versions = version(10, sha256=sha256(one)), version(11, name="v2", sha256=sha256(two))
+    library.write("m/model.json", model(1, *versions, name="Found"))
+    library.sync()
+    assert sorted(
+        (row.name, row.civitai_version_id, row.activation_text, row.weight) for row in library.adapters()
+    ) == [
+        ("Found", 10, "word", 1.0),
+        ("Found", 11, "copied", 0.4),
+        ("Found", 11, "mine", 0.5),
+    ]
+    assert library.query("SELECT count(*) FROM bundles WHERE built_revision < revision") == [(0,)]
+
+
+def test_a_file_forgets_a_document_elsewhere_that_is_gone(any_library: Library) -> None:
+    library = any_library
+    data = weights(1)
+    library.write("x/one.safetensors", data)
+    library.write("m/model.json", model(1, version(10, sha256=sha256(data)), name="Found"))
+    library.sync()
+    assert library.adapter().name == "Found"
+    (library.root / "m/model.json").unlink()
+    library.sync()
+    assert (library.adapter().name, library.adapter().civitai_version_id) == ("one", None)
