@@ -30,6 +30,13 @@ _CLEANER: Final = nh3.Cleaner(
 )
 _TAG: Final = re.compile(r"</?[A-Za-z][^<>]*>")
 _NAMED_TAG: Final = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
+# What makes a text of unknown kind HTML; anything else in angle brackets is a person's own spelling.
+_ELEMENTS: Final = _TAGS | {
+    "article", "body", "center", "dd", "details", "dl", "dt", "figure", "font", "form", "head", "html", "iframe",
+    "input", "link", "meta", "object", "script", "section", "small", "strike", "style", "summary", "svg", "video",
+}  # fmt: skip
+_ELEMENT: Final = re.compile(rf"</?(?:{'|'.join(sorted(_ELEMENTS))})(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_PROMPT_TOKEN: Final = re.compile(r"<(?=(?:lora|lyco|hypernet):[^<>]*>)", re.IGNORECASE)
 # Elements that hold nothing, or that the next of their kind closes: they do not nest by themselves.
 _FLAT: Final = frozenset({"br", "hr", "img", "input", "p", "wbr", "li", "td", "th", "tr"})
 _ITEM: Final = re.compile(r"<li\b[^>]*>(?:\s*<p\b[^>]*>)?")
@@ -48,6 +55,9 @@ def sanitise_html(untrusted: str) -> str | None:
     nested beyond `MAX_DEPTH` is reduced to its text.
     """
     text = strip_invisible(untrusted[:MAX_HTML_CHARACTERS])
+    if ":" in text:
+        # A token of a prompt is no element, though a parser of HTML takes it for one and drops it.
+        text = _PROMPT_TOKEN.sub("&lt;", text)
     if text.count("<") > MAX_DEPTH and _is_too_deep(text):
         text = plain_to_html(html.unescape(_TAG.sub(" ", text)))
     cleaned: str = _CLEANER.clean(text).strip()
@@ -92,8 +102,8 @@ def html_to_text(sanitised: str) -> str | None:
 
 
 def looks_like_html(text: str) -> bool:
-    """Whether a text of unknown kind holds tags."""
-    return "<" in text and _TAG.search(text) is not None
+    """Whether a text of unknown kind holds elements of HTML; `<lora:name:1>` and `<name>` are none."""
+    return "<" in text and _ELEMENT.search(text) is not None
 
 
 def plain_to_html(text: str) -> str:

@@ -17,6 +17,7 @@ _FORBIDDEN_IN_FILE: Final = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
 _SPACES: Final = re.compile(r"\s+")
 _CIVITDL: Final = re.compile(r"-mid_(\d{1,18})-vid_(\d{1,18})")
 _CIVITAI_LINK: Final = re.compile(r"civitai[a-z.]*/models/(\d{1,18})(?:[^\s\"'<>]*?[?&;]modelVersionId=(\d{1,18}))?")
+_CIVITAI_DOWNLOAD: Final = re.compile(r"civitai[a-z.]*/api/download/models/(\d{1,18})")
 _LORA_TAG: Final = re.compile(r"<[^<>:]{1,20}:[^<>]{0,300}>")
 _TRIGGER_SEPARATORS: Final = re.compile(r"[,，、;；\n\r]|\|\|")
 _GROUP_SEPARATOR: Final = re.compile(r"\s*\|\|\s*")
@@ -72,6 +73,12 @@ def civitai_link(text: str) -> tuple[int, int | None] | None:
     """Model and version number of the first link to a model's page on Civitai in the first 4,096 characters."""
     found = _CIVITAI_LINK.search(text[:4096])
     return (int(found[1]), int(found[2]) if found[2] else None) if found else None
+
+
+def civitai_download(text: str) -> int | None:
+    """The version number of an address that Civitai serves downloads at, in the first 4,096 characters."""
+    found = _CIVITAI_DOWNLOAD.search(text[:4096])
+    return int(found[1]) if found else None
 
 
 def trigger_groups(text: str) -> tuple[str, ...]:

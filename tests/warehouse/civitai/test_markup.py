@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warehouse.civitai import html_to_text, sanitise_html
+from warehouse.civitai.markup import looks_like_html
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,19 @@ def test_any_text_is_read(text: str) -> None:
     if cleaned is not None:
         assert sanitise_html(cleaned) == cleaned
         html_to_text(cleaned)
+
+
+def test_a_token_of_a_prompt_is_text_and_no_element() -> None:
+    html = sanitise_html("<p>Use <lora:knit:0.8> with <LYCO:b:1></p>")
+    assert html == "<p>Use &lt;lora:knit:0.8&gt; with &lt;LYCO:b:1&gt;</p>"
+    assert html_to_text(html) == "Use <lora:knit:0.8> with <LYCO:b:1>"
+
+
+@pytest.mark.parametrize("text", ["a <desc>\nb", "<lora:a:1>", "1 < 2", "<ohwx man>", "<name>", "<preset>"])
+def test_angle_brackets_alone_are_no_html(text: str) -> None:
+    assert not looks_like_html(text)
+
+
+@pytest.mark.parametrize("text", ["<p>a", "a<br>b", "<BR/>", '<a href="x">y</a>', "<script>x</script>", "</div>"])
+def test_elements_are_html(text: str) -> None:
+    assert looks_like_html(text)

@@ -60,8 +60,7 @@ def test_a1111_user_metadata() -> None:
     assert (result.name, result.sd_version, result.weight, result.notes) == ("lantern", "SDXL", 0.65, "for nights")
     assert (result.activation_text, result.trained_words) == ("glow, paper", ["glow, paper", "dim"])
     assert (result.triggers, result.negative_text) == (["glow", "paper", "dim"], "day")
-    assert result.description_text is not None
-    assert result.description_text.startswith("line one\nline")
+    assert result.description_text == "line one\nline <two>"
 
 
 @pytest.mark.parametrize("stated", [0, 0.0, None, "0", ""])
@@ -122,6 +121,18 @@ def test_lora_manager() -> None:
 def test_lora_manager_without_civitai_and_newer_trained_words() -> None:
     result = beside(source(lora_manager(civitai=None, base_model="Unknown", trainedWords=["glow"]), "/lib/x.json"))
     assert (result.trained_words, result.base_model, result.civitai_version_id) == (["glow"], None, None)
+
+
+def test_lora_manager_names_a_model_it_does_not_know_after_its_file() -> None:
+    plain = source(lora_manager(civitai=None, model_name="lantern"), "/lib/lantern.metadata.json")
+    assert beside(plain).name == "lantern"
+    assert beside(plain, source(info(), "/lib/lantern.civitai.info")).name == "Paper Lantern"
+
+
+def test_lora_manager_keeps_the_prompts_of_the_users_own_images() -> None:
+    image = {"url": "", "id": "1", "hasMeta": True, "meta": {"prompt": "a lantern", "steps": 20}}
+    result = beside(source(lora_manager(civitai=info(customImages=[image]))))
+    assert [(item.prompt, item.steps) for item in result.examples][-1] == ("a lantern", 20)
 
 
 @pytest.mark.parametrize("tips", ["not json", "[1]", '{"strength": "strong"}', '{"strength": 0}', "", None, {}, 5])
@@ -268,6 +279,12 @@ def test_invokeai() -> None:
     assert (result.name, result.base_model, result.weight) == ("Lantern", "SDXL 1.0", 0.55)
     assert (result.civitai_version_id, result.trained_words) == (11, ["glow"])
     assert (result.description_text, result.primary_file_sha256) == ("Soft light", None)
+    assert result.primary_file_download_url is None
+    address = "https://civitai.com/api/download/models/12?type=Model"
+    result = beside(source({**document, "source": address}))
+    assert (result.civitai_version_id, result.primary_file_download_url) == (12, address)
+    result = beside(source({**document, "source": "/home/me/lantern.safetensors"}))
+    assert (result.civitai_version_id, result.primary_file_download_url) == (None, None)
 
 
 def test_a_dumped_header() -> None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from warehouse.civitai.fields import Fields
-from warehouse.civitai.names import civitai_link
+from warehouse.civitai.names import civitai_download, civitai_link
 from warehouse.civitai.records import FileClaim, ModelFacts, Record, UserFacts, VersionFacts
 from warehouse.civitai.values import clean_hash
 from warehouse.civitai.verdicts import Shape
@@ -25,9 +25,12 @@ _KNOWN: Final = frozenset(
 
 
 def read(fields: Fields) -> tuple[Record, ...]:
-    """One record; ids come from a Civitai link in `source`, the hash is BLAKE3."""
+    """One record; its ids come from `source`, which is a page on Civitai or a download; the hash is BLAKE3."""
     source = fields.text("source_url") or fields.text("source")
     model_id, version_id = (civitai_link(source) if source else None) or (None, None)
+    is_address = source is not None and source.startswith(("https://", "http://"))
+    if source is not None and version_id is None:
+        version_id = civitai_download(source)
     settings = fields.child("default_settings")
     base = fields.text("base")
     extra = fields.others(_KNOWN)
@@ -56,6 +59,7 @@ def read(fields: Fields) -> tuple[Record, ...]:
                 base_model=BASES.get(base.casefold()) if base else None,
                 trained_words=fields.texts("trigger_phrases"),
                 files=files if blake3 else (),
+                download_url=source if is_address and model_id is None else None,
             ),
             user=UserFacts(preferred_weight=(settings.number("weight") or None) if settings is not None else None),
             extra=extra,

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from warehouse.civitai.fields import Fields
-from warehouse.civitai.readers.api import embedded_model, version_facts
+from warehouse.civitai.readers.api import embedded_model, example, version_facts
 from warehouse.civitai.readers.claims import hash_claim
 from warehouse.civitai.records import Example, FileClaim, JsonObject, ModelFacts, Record, UserFacts, VersionFacts
 from warehouse.civitai.values import nsfw_level
@@ -32,7 +32,7 @@ def read(fields: Fields) -> tuple[Record, ...]:
     sub_type = fields.text("sub_type")
     model = msgspec.structs.replace(
         inner_model,
-        name=fields.text("model_name") or inner_model.name,
+        name=_model_name(fields) or inner_model.name,
         type=inner_model.type or sub_type,
         description=fields.text("modelDescription") or inner_model.description,
         tags=fields.texts("tags") or inner_model.tags,
@@ -53,6 +53,12 @@ def read(fields: Fields) -> tuple[Record, ...]:
     return (Record(shape=Shape.LORA_MANAGER, model=model, version=version, user=user, extra=extra),)
 
 
+def _model_name(fields: Fields) -> str | None:
+    """The name, unless it is the file's own, which the tool writes where it knows none."""
+    name = fields.text("model_name")
+    return None if name is not None and name == fields.text("file_name") else name
+
+
 def _known_base(stated: str | None) -> str | None:
     return None if stated is None or stated.strip().casefold() == "unknown" else stated
 
@@ -64,11 +70,7 @@ def _local_file(fields: Fields) -> tuple[FileClaim, ...]:
 
 
 def _custom_images(civitai: Fields) -> tuple[Example, ...]:
-    return tuple(
-        Example(url=image.text("url"), width=image.integer("width"), height=image.integer("height"))
-        for image in civitai.children("customImages")
-        if image.data
-    )
+    return tuple(example(image) for image in civitai.children("customImages") if image.data)
 
 
 def _usage_tips(fields: Fields) -> JsonObject:
