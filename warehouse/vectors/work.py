@@ -28,8 +28,8 @@ from warehouse.vectors.spaces import SPACES, Space, SpaceName, space_of
 from warehouse.vectors.stored import PARAMETERS, batched
 from warehouse.vectors.texts import text_digest
 
-CHUNK = 512
-"""Adapters per commit: a few seconds of a CPU's work, lost at most when a run is killed."""
+CHUNK = 128
+"""Adapters per commit: some two seconds of a CPU's work, lost at most when a run is killed, and a step of the bar."""
 
 
 @dataclass(frozen=True, slots=True)
