@@ -12,6 +12,7 @@ balance), `concept` (every other idea: body features, effects, situations).
 import re
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from math import exp
 from typing import Final
@@ -248,13 +249,18 @@ _LEXICON: Final = {
 }
 _PAIR_STARTS: Final = frozenset(word.split(" ")[0] for word in _LEXICON if " " in word)
 _TOKEN: Final = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
-_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_SEPARATORS: Final = {code: " " for code in range(128) if not chr(code).isalnum() and chr(code) != "-"}
+_HUMP: Final = re.compile(r"([a-z])(?=[A-Z])")
+_APPEARANCE_WORDS: Final = ("hair", "eyes", "twintails", "ahoge", "sidelocks", "bangs")
+"""One of them is in whatever `_APPEARANCE` matches, and far faster to look for."""
 _APPEARANCE: Final = re.compile(
     r"\b(?:(?:black|blonde|brown|red|blue|green|pink|purple|white|silver|grey|orange|yellow|multicolored)"
     r"[ _](?:hair|eyes)"
     r"|(?:long|short|medium|very long)[ _]hair|twintails|hair[ _]ornament|ahoge|sidelocks|bangs)\b"
 )
 _SERIES_WORD: Final = re.compile(r"\w\s?_?\\?\([^()]{2,40}\\?\)")
+_SERIES_MARK: Final = re.compile(r"[|(（\[【-]|from")
+"""In whatever `_NAME_WITH_SERIES` matches, and far faster to look for."""
 _NAME_WITH_SERIES: Final = re.compile(r"\w[^|(\[]{1,50}?\s*(?:[|]|\s-\s|[(（\[【]|\bfrom\b)\s*\w")
 
 
@@ -271,36 +277,54 @@ def classify(evidence: Evidence) -> tuple[str | None, float | None]:
 def score(evidence: Evidence) -> list[float] | None:
     """The weighed evidence for every archetype in their order, the prior included; None where none was found."""
     scores = _PRIORS.copy()
+    tags = [_weigh_tag(tag) for tag in evidence.tags]
+    found = _add_categories(scores, tags)
     name = _split_humps(evidence.name[:_NAME_CHARACTERS])
-    found = _add_categories(scores, evidence.tags)
-    found |= _add(scores, (name,), _NAME)
-    found |= _add(scores, (tag for tag in evidence.tags if tag.casefold() not in _BY_CATEGORY), _TAG)
-    found |= _add(scores, (_split_humps(word[:_WORD_CHARACTERS]) for word in evidence.trained_words), _WORD)
+    name_tokens = _tokens(name.casefold())
+    found |= _add(scores, _terms(name, name_tokens), _NAME)
+    found |= _add(scores, set().union(*[tag.terms for tag in tags]), _TAG)
+    found |= _add(scores, _terms_of(_split_humps(word[:_WORD_CHARACTERS]) for word in evidence.trained_words), _WORD)
     if evidence.description:
-        found |= _add(scores, (evidence.description[:_TEXT_CHARACTERS],), _TEXT)
-    found |= _add(scores, evidence.training_tags[:10], _TRAINING)
-    found |= _add_forms(scores, name, evidence.trained_words)
+        found |= _add(scores, _terms_of((evidence.description[:_TEXT_CHARACTERS],)), _TEXT)
+    if evidence.training_tags:
+        found |= _add(scores, _terms_of(evidence.training_tags[:10]), _TRAINING)
+    found |= _add_forms(scores, name, name_tokens, evidence.trained_words)
     return scores if found else None
 
 
 def _split_humps(text: str) -> str:
     """`WinterCoat` and `winter_coat` as two words."""
-    return _HUMP.sub(" ", text).replace("_", " ")
+    return (text if text.islower() else _HUMP.sub(r"\1 ", text)).replace("_", " ")
 
 
-def _add_categories(scores: list[float], tags: Iterable[str]) -> bool:
+class _Tag(Struct, frozen=True, gc=False):
+    """What one tag is evidence of: its category's weights by place, and its terms unless it is a category's name."""
+
+    category: tuple[tuple[int, float], ...]
+    terms: frozenset[str]
+
+
+@lru_cache(maxsize=10_000)
+def _weigh_tag(tag: str) -> _Tag:
+    # The same few thousand tags stand on nearly every model.
+    folded = tag.casefold()
+    terms = frozenset[str]() if folded in _BY_CATEGORY else frozenset(_terms_of((tag,)))
+    return _Tag(_BY_CATEGORY.get(tag.strip().casefold(), ()), terms)
+
+
+def _add_categories(scores: list[float], tags: Iterable[_Tag]) -> bool:
     found = False
     for tag in tags:
-        for place, weight in _BY_CATEGORY.get(tag.strip().casefold(), ()):
+        for place, weight in tag.category:
             scores[place] += weight
             found = True
     return found
 
 
-def _add(scores: list[float], texts: Iterable[str], weight: float) -> bool:
-    """Add the words of one place, each once, bounded by `_CAP` for one archetype."""
+def _add(scores: list[float], terms: Iterable[str], weight: float) -> bool:
+    """Add the terms of one place, bounded by `_CAP` for one archetype."""
     sums: dict[int, float] = {}
-    for term in _terms(texts):
+    for term in terms:
         for place, strength in _LEXICON[term]:
             sums[place] = sums.get(place, 0.0) + strength
     for place, total in sums.items():
@@ -308,36 +332,51 @@ def _add(scores: list[float], texts: Iterable[str], weight: float) -> bool:
     return bool(sums)
 
 
-def _terms(texts: Iterable[str]) -> set[str]:
-    """The listed words, pairs of neighbouring words, and CJK terms in the texts."""
+def _terms_of(texts: Iterable[str]) -> set[str]:
     terms: set[str] = set()
     for text in texts:
-        folded = text.casefold()
-        tokens = _TOKEN.findall(folded)
-        terms.update(_LEXICON.keys() & tokens)
-        for first, second in pairwise(tokens):
-            if first in _PAIR_STARTS and (pair := f"{first} {second}") in _LEXICON:
-                terms.add(pair)
-        if not folded.isascii():
-            terms.update(term for term in _CJK if term in folded)
+        terms |= _terms(text, _tokens(text.casefold()))
     return terms
 
 
-def _add_forms(scores: list[float], name: str, trained_words: tuple[str, ...]) -> bool:
+def _terms(text: str, tokens: list[str]) -> set[str]:
+    """The listed words, pairs of neighbouring words, and CJK terms in a text of these tokens."""
+    terms = _LEXICON.keys() & tokens
+    if not _PAIR_STARTS.isdisjoint(tokens):
+        for first, second in pairwise(tokens):
+            if first in _PAIR_STARTS and (pair := f"{first} {second}") in _LEXICON:
+                terms.add(pair)
+    if not text.isascii():
+        folded = text.casefold()
+        terms.update(term for term in _CJK if term in folded)
+    return terms
+
+
+def _tokens(folded: str) -> list[str]:
+    """The words of a folded text, those with inner hyphens whole."""
+    if not folded.isascii():
+        return _TOKEN.findall(folded)
+    text = folded.translate(_SEPARATORS)
+    if "-" in text:
+        text = f" {text} ".replace("--", " ").replace(" -", " ").replace("- ", " ")
+    return text.split()
+
+
+def _add_forms(scores: list[float], name: str, name_tokens: list[str], trained_words: tuple[str, ...]) -> bool:
     """Evidence from the form of words: `name \\(series\\)`, appearance tags, `Name (Series)`."""
     found = False
     words = ", ".join(trained_words)[:_WORD_CHARACTERS].casefold()
-    appearance = len(set(_APPEARANCE.findall(words)))
-    if appearance:
-        scores[_CHARACTER] += min(appearance, 3) * 0.6
-        found = True
-    if _SERIES_WORD.search(words):
+    if any(word in words for word in _APPEARANCE_WORDS):
+        appearance = len(set(_APPEARANCE.findall(words)))
+        if appearance:
+            scores[_CHARACTER] += min(appearance, 3) * 0.6
+            found = True
+    if "(" in words and _SERIES_WORD.search(words):
         scores[_CHARACTER] += 1.2
         found = True
-    if _NAME_WITH_SERIES.search(name):
+    if _SERIES_MARK.search(name) and _NAME_WITH_SERIES.search(name):
         scores[_CHARACTER] += 0.6
-    named = set(_TOKEN.findall(name.casefold()))
-    spelled = set(_TOKEN.findall(words.replace("_", " ")))
-    if len(named & spelled) >= 2:
+    named = set(name_tokens)
+    if len(named) > 1 and len(named.intersection(_tokens(words.replace("_", " ")))) > 1:
         scores[_CHARACTER] += 0.6
     return found

@@ -288,11 +288,7 @@ def bounded(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 def unique(items: Iterable[str]) -> tuple[str, ...]:
     """The items without repetitions (case-insensitive), in order."""
-    seen: set[str] = set()
-    result = []
+    first: dict[str, str] = {}
     for item in items:
-        folded = item.casefold()
-        if folded not in seen:
-            seen.add(folded)
-            result.append(item)
-    return tuple(result)
+        first.setdefault(item.casefold(), item)
+    return tuple(first.values())

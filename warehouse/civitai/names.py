@@ -14,7 +14,6 @@ _INVISIBLE: Final = re.compile(
     "[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 )
 _FORBIDDEN_IN_FILE: Final = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
-_SPACES: Final = re.compile(r"\s+")
 _CIVITDL: Final = re.compile(r"-mid_(\d{1,18})-vid_(\d{1,18})")
 _CIVITAI_LINK: Final = re.compile(r"civitai[a-z.]*/models/(\d{1,18})(?:[^\s\"'<>]*?[?&;]modelVersionId=(\d{1,18}))?")
 _CIVITAI_DOWNLOAD: Final = re.compile(r"civitai[a-z.]*/api/download/models/(\d{1,18})")
@@ -44,14 +43,17 @@ def strip_invisible(text: str) -> str:
 
     Zero-width joiners stay: emoji and several scripts are spelled with them.
     """
-    return _INVISIBLE.sub("", text) if not text.isascii() or not text.isprintable() else text
+    # Nothing invisible counts as printable, nor does a line break, and asking so is far faster than searching.
+    if text.isprintable() or text.replace("\n", "").isprintable():
+        return text
+    return _INVISIBLE.sub("", text)
 
 
 def canonical_version(name: str | None) -> str | None:
     """A version's name compared and shown: NFKC, single spaces, a leading `v` kept; None if nothing is left."""
     if name is None:
         return None
-    text = _SPACES.sub(" ", strip_invisible(unicodedata.normalize("NFKC", name))).strip()[:MAX_VERSION]
+    text = " ".join(strip_invisible(unicodedata.normalize("NFKC", name)).split())[:MAX_VERSION]
     return text or None
 
 
@@ -93,7 +95,7 @@ def triggers(groups: tuple[str, ...]) -> tuple[str, ...]:
         text = _LORA_TAG.sub(",", group) if "<" in group else group
         pieces = _split_outside_brackets(text) if "(" in text else _TRIGGER_SEPARATORS.split(text)
         words.extend(pieces)
-    cleaned = (_SPACES.sub(" ", strip_invisible(word)).strip(" \t.") for word in words)
+    cleaned = (" ".join(strip_invisible(word).split()).strip(" .") for word in words)
     return unique(word for word in cleaned if word)
 
 
