@@ -100,7 +100,7 @@ def wake_files(connection: Connection, derived: Sequence[Derived], dropped: Coll
     }
     files: set[int] = set()
     for condition in _conditions(connection, claims, paths):
-        files.update(connection.execute(select(File.bundle_pk).where(condition, File.state != "missing")).scalars())
+        files.update(connection.execute(select(File.bundle_pk).where(condition)).scalars())
     if not files:
         return
     files -= set(connection.execute(_documented(bulk.among(connection, Document.bundle_pk, files))).scalars())

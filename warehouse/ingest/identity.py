@@ -107,6 +107,16 @@ class Decisions:
             and slot.row.civitai_version_id not in (None, slot.version_id)
         }
 
+    def former_bundles(self) -> set[int]:
+        """Bundles whose rows went to other bundles: what they list is listed elsewhere now."""
+        return {
+            row.bundle_pk
+            for slot in self.slots
+            if slot.draft is not None and not slot.is_gone
+            for row in (slot.row, *slot.absorbed)
+            if row is not None and row.bundle_pk not in (None, slot.bundle_pk)
+        }
+
     def left_over(self, bundle_pks: Iterable[int]) -> list[Slot]:
         """Rows of these bundles that nothing stands for any more."""
         return [

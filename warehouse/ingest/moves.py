@@ -5,6 +5,7 @@ Belongs here: what follows from equal SHA-256. Does not: moves that size, time a
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.orm import aliased
@@ -54,13 +55,18 @@ def _hand_over(connection: Connection, old_key: str, new_key: str, file_pk: int,
     rows = {
         row.source_key: row
         for row in connection.execute(
-            select(Adapter.pk, Adapter.source_key, *columns).where(Adapter.source_key.in_([old_key, new_key]))
+            select(Adapter.pk, Adapter.source_key, Adapter.civitai_version_id, Adapter.json_file_path, *columns).where(
+                Adapter.source_key.in_([old_key, new_key])
+            )
         )
     }
     old, new = rows.get(old_key), rows.get(new_key)
     if old is None:
         return
+    found: dict[str, Any] = {}
     if new is not None:
+        # What it was found to be meanwhile stays known until it is derived anew: others may list that version.
+        found = {"civitai_version_id": new.civitai_version_id, "json_file_path": new.json_file_path}
         userstate.carry_over(connection, old.pk, [new.pk])
         tags = connection.execute(select(AdapterTag.tag).where(AdapterTag.adapter_pk == new.pk)).scalars().all()
         difference: Counter[FacetKey] = Counter()
@@ -70,5 +76,5 @@ def _hand_over(connection: Connection, old_key: str, new_key: str, file_pk: int,
     connection.execute(
         update(Adapter)
         .where(Adapter.pk == old.pk)
-        .values(source_key=new_key, file_pk=file_pk, bundle_pk=bundle_pk, derived_digest=None)
+        .values(source_key=new_key, file_pk=file_pk, bundle_pk=bundle_pk, derived_digest=None, **found)
     )

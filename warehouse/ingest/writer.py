@@ -125,7 +125,7 @@ class _Writer:
         self._mark_missing([slot.row for slot in left if slot.row is not None])
         self._write_findings(decisions)
         self._write_claims()
-        self._wake_heirs(left, decisions.given_up())
+        self._wake_heirs(left, decisions)
         facets.apply(self._connection, self._facets)
         self._finish_bundles()
         return self._written
@@ -493,18 +493,25 @@ class _Writer:
         dropped = [(value, kind) for (bundle_pk, value), kind in before.items() if (bundle_pk, value) not in kept]
         foreign.wake_files(self._connection, self._derived, dropped)
 
-    def _wake_heirs(self, left: Sequence[Slot], given_up: Collection[int]) -> None:
-        """Bundles that list a version whose adapter just went missing or became another may list it themselves now."""
+    def _wake_heirs(self, left: Sequence[Slot], decisions: Decisions) -> None:
+        """Bundles that list a version whose adapter just went missing or became another may list it themselves now.
+
+        So are bundles due whose adapter went to another one: they note where it is listed, to be found again by it.
+        """
         versions = {slot.version_id for slot in left if slot.row is not None and slot.row.file_state != "missing"}
         versions.discard(None)
-        versions |= set(given_up)
-        if not versions:
-            return
-        heirs = select(Finding.bundle_pk).where(
-            Finding.code == VERSION_ELSEWHERE,
-            Finding.data["civitai_version_id"].as_integer().in_(sorted(versions)),  # type: ignore[type-var]
-        )
-        self._connection.execute(update(Bundle).where(Bundle.pk.in_(heirs)).values(revision=Bundle.revision + 1))
+        versions |= decisions.given_up()
+        heirs = decisions.former_bundles()
+        if versions:
+            listing = select(Finding.bundle_pk).where(
+                Finding.code == VERSION_ELSEWHERE,
+                Finding.data["civitai_version_id"].as_integer().in_(sorted(versions)),  # type: ignore[type-var]
+            )
+            heirs.update(pk for pk in self._connection.execute(listing).scalars() if pk is not None)
+        if heirs:
+            self._connection.execute(
+                update(Bundle).where(self._among(Bundle.pk, heirs)).values(revision=Bundle.revision + 1)
+            )
 
     def _finish_bundles(self) -> None:
         built = [{"pk": item.pk, "built_revision": item.revision, "producer": BUILD_PRODUCER} for item in self._derived]

@@ -459,3 +459,33 @@ def test_a_file_forgets_a_document_elsewhere_that_is_gone(any_library: Library) 
     (library.root / "m/model.json").unlink()
     library.sync()
     assert (library.adapter().name, library.adapter().civitai_version_id) == ("one", None)
+
+
+def test_a_version_that_a_name_gave_and_a_hash_takes_away_is_listed_again(any_library: Library) -> None:
+    library = any_library
+    data = weights(3)
+    library.write("by_hash.civitai.info", info(103, file="other.safetensors", name="Hash", sha256=sha256(data)))
+    library.write("by_name.json", model(2, version(105, file="w5.safetensors"), name="Name"))
+    library.write("w5.safetensors", data)
+    library.sync()
+    assert [(row.name, row.civitai_version_id, row.file_state) for row in library.adapters()] == [
+        ("Hash", 103, "present"),
+        ("Name", 105, "remote"),
+    ]
+    before = library.adapters()
+    library.execute("UPDATE bundles SET revision = revision + 1")
+    assert library.sync()["adapters"].changed == 0
+    assert library.adapters() == before
+
+
+def test_a_file_that_moved_unseen_to_where_a_version_expects_it_is_that_version(any_library: Library) -> None:
+    library = any_library
+    library.write("a/lost.safetensors", weights(1))
+    library.write("all.json", model(1, version(10, file="found.safetensors"), name="M"))
+    library.sync()
+    library.execute("UPDATE adapters SET active = true WHERE civitai_version_id IS NULL")
+    (library.root / "a/lost.safetensors").unlink()
+    library.write("found.safetensors", weights(1))
+    library.sync()
+    row = library.adapter()
+    assert (row.name, row.civitai_version_id, row.file_state, row.active) == ("M", 10, "present", True)
