@@ -39,13 +39,16 @@ _ELEMENT: Final = re.compile(rf"</?(?:{'|'.join(sorted(_ELEMENTS))})(?:\s[^<>]*)
 _PROMPT_TOKEN: Final = re.compile(r"<(?=(?:lora|lyco|hypernet):[^<>]*>)", re.IGNORECASE)
 # Elements that hold nothing, or that the next of their kind closes: they do not nest by themselves.
 _FLAT: Final = frozenset({"br", "hr", "img", "input", "p", "wbr", "li", "td", "th", "tr"})
-_ITEM: Final = re.compile(r"<li\b[^>]*>(?:\s*<p\b[^>]*>)?")
-_CELL: Final = re.compile(r"</t[dh]>")
-_BLOCK: Final = re.compile(
-    r"<(?:br|hr)\b[^>]*>|</?(?:p|div|h[1-6]|li|ul|ol|pre|blockquote|table|tr|thead|tbody)\b[^>]*>"
+_LINE_TAGS: Final = (
+    "p", "div", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ul", "ol", "pre", "blockquote", "table", "tr",
+    "thead", "tbody",
+)  # fmt: skip
+# What stands for a tag in plain text. After sanitising only links and images have attributes.
+_SPELLED: Final[dict[str, str]] = (
+    {slash + tag: "" for tag in _TAGS for slash in ("", "/")}
+    | {slash + tag: "\n" for tag in _LINE_TAGS for slash in ("", "/")}
+    | {"br": "\n", "hr": "\n", "li": "\n- ", "/td": " ", "/th": " "}
 )
-_BLANKS: Final = re.compile(r"[^\S\n]+")
-_BREAKS: Final = re.compile(r" ?\n[ \n]*")
 
 
 def sanitise_html(untrusted: str) -> str | None:
@@ -58,10 +61,18 @@ def sanitise_html(untrusted: str) -> str | None:
     if ":" in text:
         # A token of a prompt is no element, though a parser of HTML takes it for one and drops it.
         text = _PROMPT_TOKEN.sub("&lt;", text)
-    if text.count("<") > MAX_DEPTH and _is_too_deep(text):
+    if _may_be_deep(text) and _is_too_deep(text):
         text = plain_to_html(html.unescape(_TAG.sub(" ", text)))
     cleaned: str = _CLEANER.clean(text).strip()
     return cleaned or None
+
+
+def _may_be_deep(text: str) -> bool:
+    """False where so few elements are opened that they cannot nest too deep."""
+    return (
+        text.count("<") > MAX_DEPTH
+        and text.count("<") - sum(map(text.count, ("</", "<p>", "<br>", "<li>"))) > MAX_DEPTH
+    )
 
 
 def _is_too_deep(text: str) -> bool:
@@ -88,17 +99,34 @@ def html_to_text(sanitised: str) -> str | None:
 
     None where no text is left. At most `MAX_TEXT_CHARACTERS` are kept.
     """
-    if "<" not in sanitised:
-        text = html.unescape(sanitised)
-    else:
-        text = sanitised.replace("\n", " ")
-        if "<li" in text:
-            text = _ITEM.sub("\n- ", text)
-        if "</t" in text:
-            text = _CELL.sub(" ", text)
-        text = html.unescape(_TAG.sub("", _BLOCK.sub("\n", text)))
-    text = _BREAKS.sub("\n", _BLANKS.sub(" ", strip_invisible(text))).strip()
-    return text[:MAX_TEXT_CHARACTERS].rstrip() or None
+    text = html.unescape(_spell_tags(sanitised) if "<" in sanitised else sanitised)
+    return _tidy_lines(strip_invisible(text))[:MAX_TEXT_CHARACTERS].rstrip() or None
+
+
+def _spell_tags(sanitised: str) -> str:
+    """The text with every tag replaced by what stands for it; a paragraph that starts a list item breaks no line."""
+    first, *pieces = sanitised.replace("\n", " ").split("<")
+    parts = [first]
+    starts_item = False
+    for piece in pieces:
+        tag, closed, rest = piece.partition(">")
+        spelled = _SPELLED.get(tag)
+        if spelled is None:
+            spelled = "" if closed and _TAG.match(f"<{tag}>") else f"<{tag}{closed}"
+        elif starts_item and tag == "p":
+            spelled = ""
+        parts += (spelled, rest)
+        starts_item = tag == "li" and (not rest or rest.isspace())
+    return "".join(parts)
+
+
+def _tidy_lines(text: str) -> str:
+    """The lines that hold anything, their blanks single."""
+    lines = text.split("\n")
+    # Of all blanks the space alone is printable.
+    if "  " not in text and "".join(lines).isprintable():
+        return "\n".join([tidy for line in lines if (tidy := line.strip(" "))])
+    return "\n".join([tidy for line in lines if (tidy := " ".join(line.split()))])
 
 
 def looks_like_html(text: str) -> bool:
