@@ -81,7 +81,8 @@ def read(task: ReadTask, max_bytes: int) -> ReadOutcome:
 def _stable_bytes(descriptor: int, status: os.stat_result, max_bytes: int) -> tuple[bytes, os.stat_result]:
     """The bytes, read again while the file is being written, and the status that belongs to them."""
     for _ in range(3):
-        raw = os.pread(descriptor, max_bytes + 1, 0) if status.st_size else b""
+        # No more is asked for than there is: the buffer of a read is allocated before anything is read.
+        raw = os.pread(descriptor, min(status.st_size, max_bytes + 1), 0)
         while len(raw) < status.st_size and (more := os.pread(descriptor, status.st_size - len(raw), len(raw))):
             raw += more
         after = os.fstat(descriptor)
