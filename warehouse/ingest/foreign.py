@@ -89,8 +89,13 @@ def _hashes(file: WeightTask) -> Iterable[str]:
         yield file.blake3
 
 
-def wake_files(connection: Connection, derived: Sequence[Derived], dropped: Collection[Claim]) -> None:
-    """Make files due of which the documents of derived bundles speak, or spoke before: `dropped` claims."""
+def wake_files(
+    connection: Connection, derived: Sequence[Derived], dropped: Collection[Claim], dropped_versions: Collection[int]
+) -> None:
+    """Make files due of which the documents of derived bundles speak, or spoke before.
+
+    That is what `dropped` claims say, and versions that a file elsewhere stood for and that they list no more.
+    """
     claims = {*dropped, *(claim for item in derived for claim in item.claims)}
     paths = {
         adapter.columns["file_path"]
@@ -101,6 +106,11 @@ def wake_files(connection: Connection, derived: Sequence[Derived], dropped: Coll
     files: set[int] = set()
     for condition in _conditions(connection, claims, paths):
         files.update(connection.execute(select(File.bundle_pk).where(condition)).scalars())
+    if dropped_versions:
+        standing = select(Adapter.bundle_pk).where(
+            bulk.among(connection, Adapter.civitai_version_id, dropped_versions), Adapter.file_pk.is_not(None)
+        )
+        files.update(pk for pk in connection.execute(standing).scalars() if pk is not None)
     if not files:
         return
     files -= set(connection.execute(_documented(bulk.among(connection, Document.bundle_pk, files))).scalars())

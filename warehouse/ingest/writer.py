@@ -110,6 +110,7 @@ class _Writer:
         self._written = Written()
         self._facets: Counter[FacetKey] = Counter()
         self._clashes: list[tuple[int, DerivedFinding]] = []
+        self._dropped_versions: set[int] = set()
 
     def run(self) -> Written:
         # A fault of ours yields no adapters, which must not look like adapters that are gone.
@@ -453,7 +454,14 @@ class _Writer:
 
     def _write_findings(self, decisions: Decisions) -> None:
         pks = [*(item.pk for item in self._derived), *self._hollow]
-        self._connection.execute(delete(Finding).where(self._among(Finding.bundle_pk, pks), Finding.origin == ORIGIN))
+        theirs = self._among(Finding.bundle_pk, pks) & (Finding.origin == ORIGIN)
+        listed = self._connection.execute(
+            select(Finding.data).where(theirs, Finding.code == VERSION_ELSEWHERE)
+        ).scalars()
+        before = {data["civitai_version_id"] for data in listed if data is not None}
+        now = {item.draft.columns["civitai_version_id"] for item in decisions.elsewhere}
+        self._dropped_versions = before - now - {None}
+        self._connection.execute(delete(Finding).where(theirs))
         found = [(item.pk, finding) for item in self._derived for finding in item.findings]
         found += self._clashes
         found += [(item.bundle_pk, _elsewhere_finding(item)) for item in decisions.elsewhere]
@@ -491,7 +499,7 @@ class _Writer:
         bulk.insert(self._connection, bulk.table_of(HashClaim), rows)
         kept = {(row["bundle_pk"], row["value"]) for row in rows}
         dropped = [(value, kind) for (bundle_pk, value), kind in before.items() if (bundle_pk, value) not in kept]
-        foreign.wake_files(self._connection, self._derived, dropped)
+        foreign.wake_files(self._connection, self._derived, dropped, self._dropped_versions)
 
     def _wake_heirs(self, left: Sequence[Slot], decisions: Decisions) -> None:
         """Bundles that list a version whose adapter just went missing or became another may list it themselves now.

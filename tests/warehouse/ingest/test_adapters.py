@@ -489,3 +489,14 @@ def test_a_file_that_moved_unseen_to_where_a_version_expects_it_is_that_version(
     library.sync()
     row = library.adapter()
     assert (row.name, row.civitai_version_id, row.file_state, row.active) == ("M", 10, "present", True)
+
+
+def test_a_file_known_by_its_name_forgets_a_document_that_is_gone(any_library: Library) -> None:
+    library = any_library
+    library.write("all.json", model(1, version(10, file="one.safetensors"), name="M"))
+    library.write("one.safetensors", weights(1))
+    library.sync()
+    assert library.adapter().civitai_version_id == 10
+    (library.root / "all.json").unlink()
+    library.sync()
+    assert (library.adapter().name, library.adapter().civitai_version_id) == ("one", None)
