@@ -345,8 +345,10 @@ def _adapter(draft: AdapterDraft, file_pk: int | None, file_state: str) -> Deriv
         ),
         digest="",
     )
+    # Nobody else has the adapter yet.
     digest = hashlib.blake2b(msgspec.msgpack.encode(adapter), digest_size=16).hexdigest()
-    return msgspec.structs.replace(adapter, digest=digest)
+    msgspec.structs.force_setattr(adapter, "digest", digest)
+    return adapter
 
 
 def fold_tags(tags: Iterable[str]) -> list[str]:

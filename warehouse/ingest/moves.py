@@ -55,7 +55,7 @@ def _hand_over(connection: Connection, old_key: str, new_key: str, file_pk: int,
     rows = {
         row.source_key: row
         for row in connection.execute(
-            select(Adapter.pk, Adapter.source_key, Adapter.civitai_version_id, Adapter.json_file_path, *columns).where(
+            select(Adapter.pk, Adapter.source_key, Adapter.json_file_path, *columns).where(
                 Adapter.source_key.in_([old_key, new_key])
             )
         )
@@ -65,8 +65,8 @@ def _hand_over(connection: Connection, old_key: str, new_key: str, file_pk: int,
         return
     found: dict[str, Any] = {}
     if new is not None:
-        # What it was found to be meanwhile stays known until it is derived anew: others may list that version.
-        found = {"civitai_version_id": new.civitai_version_id, "json_file_path": new.json_file_path}
+        # The document that was found for it stays known until it is derived anew.
+        found = {"json_file_path": new.json_file_path}
         userstate.carry_over(connection, old.pk, [new.pk])
         tags = connection.execute(select(AdapterTag.tag).where(AdapterTag.adapter_pk == new.pk)).scalars().all()
         difference: Counter[FacetKey] = Counter()

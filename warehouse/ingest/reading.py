@@ -93,7 +93,7 @@ def _stable_bytes(descriptor: int, status: os.stat_result, max_bytes: int) -> tu
 
 
 def _judge(task: ReadTask, raw: bytes, status: os.stat_result, max_bytes: int) -> ReadOutcome:
-    reading = read_document(raw, file_name=PurePath(task.path).name, max_bytes=max_bytes)
+    reading = read_document(raw, file_name=task.path.rpartition("/")[2], max_bytes=max_bytes)
     return ReadOutcome(
         pk=task.pk,
         state="present",

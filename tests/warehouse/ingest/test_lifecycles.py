@@ -81,7 +81,7 @@ def _rows(library: Library) -> dict[str, list[Any]]:
     return {table: library.query(f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES}
 
 
-@pytest.mark.parametrize("seed", [5, 8, 18, 36])
+@pytest.mark.parametrize("seed", [5, 8, 18, 36, 61])
 def test_a_sync_leaves_what_deriving_anew_leaves(library: Library, seed: int) -> None:
     person = Person(library, seed)
     library.write("keep.safetensors", weights(99))
