@@ -1,12 +1,13 @@
 """`lora-manager similar` and `recommend`: the API's own answers, made in this process without a server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serving.cli.context import DataOption, JsonOption, database_of, settings_of
 from serving.cli.errors import CommandError, Exit
+from serving.cli.input import given_text, piped_text
 from serving.cli.output import note, on_terminal, printable, show_json, show_table
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from serving.signing import Signer
     from warehouse.engine import Database
     from warehouse.queries.adapters import AdapterRow
-    from warehouse.vectors import Recommender
+    from warehouse.vectors import Recommender, SpaceName
 
 LimitOption = Annotated[int, typer.Option(min=1, max=100, help="How many to show.")]
 _NAMED = 10
@@ -72,14 +73,17 @@ def _show(answer: "Answer", *, as_json: bool) -> None:
 
 
 def _answer(
-    data: "Path | None", limit: int, ask: "Callable[[Database, Recommender, Signer, Wish], Answer]"
+    data: "Path | None",
+    limit: int,
+    weights: "Mapping[SpaceName, float]",
+    ask: "Callable[[Database, Recommender, Signer, Wish], Answer]",
 ) -> "Answer":
     from serving.recommending import Wish
     from serving.signing import open_signer
-    from warehouse.vectors import EncoderError, Recommender, SearchFilter, default_weights
+    from warehouse.vectors import EncoderError, Recommender, SearchFilter
 
     settings = settings_of(data)
-    wish = Wish(limit=limit, threshold=0.1, weights=dict(default_weights()), narrowed=SearchFilter())
+    wish = Wish(limit=limit, threshold=0.1, weights=dict(weights), narrowed=SearchFilter())
     with database_of(settings) as database:
         try:
             return ask(database, Recommender(database, settings), open_signer(settings), wish)
@@ -95,12 +99,17 @@ def similar(
     as_json: JsonOption = False,
 ) -> None:
     """List what resembles an adapter. With every score's reason."""
+    from warehouse.vectors import default_weights
+
+    wanted = given_text(adapter)
+    if not wanted.strip():
+        raise CommandError("the name is empty: give an adapter's name, words of it, or its id", Exit.USAGE)
 
     def ask(database: "Database", recommender: "Recommender", signer: "Signer", wish: "Wish") -> "Answer":
         from serving import recommending
         from warehouse.queries import adapters
 
-        meant = _meant(database, adapter)
+        meant = _meant(database, wanted)
         with database.read() as connection:
             pk = adapters.pk_of(connection, meant.id)
         if pk is None:
@@ -108,7 +117,7 @@ def similar(
         note(f"Similar to {printable(meant.name)}{f' ({printable(meant.version)})' if meant.version else ''}:")
         return recommending.similar(database, recommender, signer, pk, wish)
 
-    _show(_answer(data, limit, ask), as_json=as_json)
+    _show(_answer(data, limit, default_weights(), ask), as_json=as_json)
 
 
 def recommend(
@@ -119,9 +128,9 @@ def recommend(
     as_json: JsonOption = False,
 ) -> None:
     """List what fits a prompt. By meaning, and by the trigger words, tags and names in it."""
-    import sys
+    from warehouse.vectors import prompt_weights
 
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = piped_text() if prompt == "-" else given_text(prompt)
     if not text.strip():
         raise CommandError("the prompt is empty: say what the picture shall show", Exit.USAGE)
 
@@ -130,4 +139,4 @@ def recommend(
 
         return recommending.for_prompt(database, recommender, signer, text, wish)
 
-    _show(_answer(data, limit, ask), as_json=as_json)
+    _show(_answer(data, limit, prompt_weights(), ask), as_json=as_json)

@@ -11,32 +11,47 @@ from contextlib import contextmanager
 from types import FrameType
 
 from serving.cli.errors import CommandError
-from serving.cli.processes import start, stop_groups
+from serving.cli.processes import start, stop_groups, stop_signals
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+class _Attended:
+    """A run with somebody at the terminal: the first request to stop becomes its Ctrl-C, which cancels it cleanly; a
+    second one ends it at once. A request that comes before the process does is kept for it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asked = False
+
+    def start(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+        self._process = start(command)
+        if self._asked:
+            self._process.send_signal(signal.SIGINT)
+        return self._process
+
+    def stop(self, _number: int, _frame: FrameType | None) -> None:
+        if self._process is not None and self._process.poll() is None:
+            if self._asked:
+                stop_groups([self._process.pid], patience=0)
+            else:
+                self._process.send_signal(signal.SIGINT)
+        self._asked = True
+
+    def clear_up(self) -> None:
+        """End what the run started and left behind: it must not outlive it."""
+        if self._process is not None:
+            stop_groups([self._process.pid], patience=2)
 
 
 @contextmanager
-def _passing_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """The first request to stop becomes the run's Ctrl-C, which cancels it cleanly; a second one ends it at once."""
-    asked = False
-
-    def pass_on(_number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            stop_groups([process.pid], patience=0)
-        elif process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        asked = True
-
-    before = {number: signal.signal(number, pass_on) for number in _STOPPING}
+def _attended() -> Iterator[_Attended]:
+    run = _Attended()
+    before = {number: signal.signal(number, run.stop) for number in stop_signals()}
     try:
-        yield
+        yield run
     finally:
+        run.clear_up()
         for number, handler in before.items():
             signal.signal(number, handler)
-        # Whatever the run started and left behind must not outlive it.
-        stop_groups([process.pid], patience=2)
 
 
 def prepare_dagster_home() -> None:
@@ -57,7 +72,6 @@ def run_job(job: str, arguments: Sequence[str] = ()) -> int:
     Returns:
         Its exit code: 0 when every good file went in, 75 when another run is at work, 128 + n after signal n.
     """
-    process = start((sys.executable, "-m", "pipelines.run", job, *arguments))
-    with _passing_on(process):
-        code = process.wait()
+    with _attended() as run:
+        code = run.start((sys.executable, "-m", "pipelines.run", job, *arguments)).wait()
     return code if code >= 0 else 128 - code

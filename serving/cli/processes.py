@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -43,6 +44,27 @@ class Identity:
             return False
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask us to stop. Under nohup a closed terminal is no such request."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return (signal.SIGINT, signal.SIGTERM)
+    return (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _heard_by_children() -> Iterator[None]:
+    """What we ignore a child ignores too: a shell that starts us in the background ignores SIGINT for us, Dagster then
+    takes its SIGTERM from there, and nothing but SIGKILL would stop it."""
+    ignored = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def start(
     command: Sequence[str], *, log: IO[bytes] | None = None, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
@@ -55,14 +77,15 @@ def start(
     A group of its own keeps Ctrl-C, which a terminal sends to the whole foreground group, with us: we decide who stops
     when.
     """
-    return subprocess.Popen(  # noqa: S603 - commands are ours, never a user's text
-        list(command),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT if log is not None else None,
-        env={**os.environ, **(environment or {})},
-        process_group=0,
-    )
+    with _heard_by_children():
+        return subprocess.Popen(  # noqa: S603 - commands are ours, never a user's text
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT if log is not None else None,
+            env={**os.environ, **(environment or {})},
+            process_group=0,
+        )
 
 
 def members(group: int) -> list[psutil.Process]:

@@ -9,6 +9,7 @@ import typer
 
 from serving.cli.context import DataOption, database_of, settings_of
 from serving.cli.errors import CommandError
+from serving.cli.input import given_text, piped_text
 from serving.cli.output import note, on_terminal, show_json, show_table
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def sql(
         if query is None and sys.stdin.isatty() and on_terminal():
             _session(catalog)
         else:
-            question = sys.stdin.read() if query in (None, "-") else query
-            if not question or not question.strip():
+            question = piped_text() if query is None or query == "-" else given_text(query)
+            if not question.strip():
                 raise CommandError('no query: lora-manager sql "SELECT count(*) FROM adapters"', 2)
             catalog.ask(question)

@@ -36,8 +36,10 @@ class _StopRequest:
     """Ctrl-C, SIGTERM and a closed terminal, remembered until the loop looks: a child is never lost half-started."""
 
     def __init__(self) -> None:
+        from serving.cli.processes import stop_signals
+
         self.received = False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in stop_signals():
             signal.signal(number, self._receive)
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
@@ -185,11 +187,12 @@ def up(
 ) -> None:
     """Start everything. Ingest the library, then serve the API and the Dagster UI until Ctrl-C."""
     from serving.cli.ports import require_free
+    from serving.cli.processes import stop_signals
     from serving.cli.running import RunFolder
     from serving.cli.services import Endpoints
 
     # Until services run, a SIGTERM or a closed terminal is what Ctrl-C is.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in stop_signals():
         signal.signal(number, signal.default_int_handler)
     settings = settings_of(data)
     refuse_open_host(settings, host)

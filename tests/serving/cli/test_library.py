@@ -17,6 +17,7 @@ import pytest
 from tests.serving.cli.conftest import Run, runner
 from warehouse.engine import connect
 from warehouse.locks import exclusive
+from warehouse.vectors import prompt_weights
 
 pytestmark = pytest.mark.xdist_group("cli-library")
 ADAPTERS = 24
@@ -195,7 +196,9 @@ def test_a_second_sync_is_told_to_wait(library: Library) -> None:
 @pytest.mark.slow
 def test_an_interrupted_sync_ends_at_once_and_the_next_one_works(library: Library) -> None:
     environment = {**os.environ, "LORA_MANAGER_DATA_DIR": str(library.data)}
-    command = [sys.executable, "-m", "serving.cli.main", "sync", "--force", str(library.folder)]
+    # As a shell starts it in the background: with SIGINT ignored, which must not make it deaf to one sent to it.
+    sync = [sys.executable, "-m", "serving.cli.main", "sync", "--force", str(library.folder)]
+    command = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *sync]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         # The first line of progress: the run has begun.
@@ -207,3 +210,31 @@ def test_an_interrupted_sync_ends_at_once_and_the_next_one_works(library: Librar
     assert "Traceback" not in rest
     again = library.run("sync", timeout=300)
     assert again.returncode == 0, again.stderr
+
+
+def test_text_that_is_no_utf8_is_answered_all_the_same(library: Library) -> None:
+    for arguments in (("recommend", "ink\udcff dragon"), ("sql", "SELECT '\udcff' AS a")):
+        answer = library.run(*arguments)
+        assert answer.returncode == 0, answer.stderr
+    piped = subprocess.run(
+        [sys.executable, "-m", "serving.cli.main", "recommend", "-", "--data", str(library.data)],
+        input=b"\xef\xbb\xbfink \xff dragon",
+        capture_output=True,
+        check=False,
+    )
+    assert piped.returncode == 0, piped.stderr
+    missed = library.run("similar", "\udcff")
+    assert (missed.returncode, missed.stderr.count("unexpected")) == (1, 0)
+
+
+def test_no_name_at_all_is_a_mistake_in_the_call(library: Library) -> None:
+    for nothing in ("", "   "):
+        answer = library.run("similar", nothing)
+        assert (answer.returncode, answer.stdout) == (2, "")
+        assert "empty" in answer.stderr
+
+
+def test_a_prompt_is_weighed_as_a_prompt_by_the_command_too(library: Library) -> None:
+    (item,) = json.loads(library.run("recommend", "ink dragon", "--limit", "1", "--json").stdout)["recommendations"]
+    mean = sum(weight * item[f"{space}_similarity"] for space, weight in prompt_weights().items())
+    assert item["similarity_score"] == pytest.approx(mean, abs=1e-6)

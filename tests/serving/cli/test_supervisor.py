@@ -141,6 +141,18 @@ def test_a_process_is_not_confused_with_a_later_one_of_its_number() -> None:
     assert not Identity(own.pid, own.started - 1).is_alive()
 
 
+def test_what_we_ignore_a_child_hears(watch: Callable[..., Watched]) -> None:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        watched = watch(python("worker", SLEEP))
+        watched.until(lambda: "worker" in watched.running)
+        assert all(signal.getsignal(number) is signal.SIG_IGN for number in before)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stop_groups([watched.running["worker"].pid], patience=30) == []
+
+
 def test_stopping_a_group_that_is_gone_is_nothing() -> None:
     with psutil.Popen([sys.executable, "-c", ""], process_group=0) as process:
         process.wait()
