@@ -19,8 +19,9 @@ _CJK = (
 )
 _RUN = re.compile(f"[{_CJK}]+")
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
-_SEPARATORS = re.compile(r"[\W_]+", re.UNICODE)
+_OTHER_SEPARATORS = re.compile(r"[^\w\x00-\x7f]+", re.UNICODE)
 _ASCII_SEPARATORS = {code: " " for code in range(128) if not chr(code).isalnum()}
+_ASCII_SEPARATOR_BYTES = bytes(ord(_ASCII_SEPARATORS.get(code, chr(code))) for code in range(256))
 _CJK_LEADS = re.compile(rb"[\xe3-\xed\xef\xf0]")
 """First bytes in UTF-8 of the characters that are cut into bigrams, and of others."""
 _PIECE = re.compile(r'"([^"]*)"?|(\S+)')
@@ -32,7 +33,7 @@ MAX_BODY_CHARACTERS = 20_000
 
 def fold(value: str) -> str:
     """Compatibility-normalised and case-folded: how text and tags are compared."""
-    return unicodedata.normalize("NFKC", value).casefold()
+    return value.lower() if value.isascii() else unicodedata.normalize("NFKC", value).casefold()
 
 
 def _bigrams(run: str) -> str:
@@ -49,11 +50,11 @@ def segment(value: str) -> str:
     folded = fold(value)
     if folded.isascii():
         return " ".join(folded.translate(_ASCII_SEPARATORS).split())
-    folded = _SEPARATORS.sub(" ", folded).strip()
-    # Searching bytes is several times faster than characters, and most texts only have an accent or a symbol.
-    if not _CJK_LEADS.search(folded.encode("utf-8", "surrogatepass")):
-        return folded
-    return _RUN.sub(lambda match: f" {_bigrams(match.group())} ", folded)
+    # Bytes are several times faster to search than characters, and most texts only have an accent or a symbol.
+    encoded = folded.encode("utf-8", "surrogatepass").translate(_ASCII_SEPARATOR_BYTES)
+    spaced = _OTHER_SEPARATORS.sub(" ", encoded.decode("utf-8", "surrogatepass"))
+    words = " ".join(spaced.split())
+    return _RUN.sub(lambda match: f" {_bigrams(match.group())} ", words) if _CJK_LEADS.search(encoded) else words
 
 
 def search_row(
