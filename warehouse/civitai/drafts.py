@@ -121,7 +121,7 @@ class _Draft:
     def model(self, field: str, attribute: str) -> Any:
         for item in self.statements:
             value = getattr(item.record.model, attribute)
-            if value is not None and value != () and value != {}:
+            if value or _is_stated(value):
                 self.provenance.setdefault(field, item.source.path)
                 return value
         return None
@@ -130,7 +130,7 @@ class _Draft:
         for item in self.statements:
             if item.record.version is not None:
                 value = getattr(item.record.version, attribute)
-                if value is not None and value != () and value != {}:
+                if value or _is_stated(value):
                     self.provenance.setdefault(field, item.source.path)
                     return value
         return None
@@ -237,7 +237,9 @@ class _Draft:
             content_digest="",
         )
         self._explain_derived(draft)
-        return msgspec.structs.replace(draft, content_digest=_content_digest(draft))
+        # Nobody else has the draft yet; a copy of its 45 fields costs more than the digest.
+        msgspec.structs.force_setattr(draft, "content_digest", _content_digest(draft))
+        return draft
 
     def _explain_derived(self, draft: AdapterDraft) -> None:
         """Fields computed from another one come from where that one came from."""
@@ -492,6 +494,11 @@ class _Draft:
             # A file name of broken bytes holds what no database stores; it is spelled out.
             extra["original_name"] = original_name.encode("utf-8", "backslashreplace").decode()
         return extra
+
+
+def _is_stated(value: Any) -> bool:
+    """Whether a value says anything: zero and false do, an empty list or object does not."""
+    return value is not None and value != () and value != {}
 
 
 def _count(stats: JsonObject, *keys: str) -> int | None:

@@ -59,12 +59,25 @@ class Complaints:
 class Fields:
     """One JSON object of a document, with its JSON path and the document's complaints."""
 
-    __slots__ = ("data", "log", "path")
+    __slots__ = ("_index", "_key", "_place", "data", "log")
 
-    def __init__(self, data: JsonObject, path: str, log: Complaints) -> None:
+    def __init__(
+        self, data: JsonObject, place: "str | Fields", log: Complaints, key: str = "", index: int | None = None
+    ) -> None:
+        """`place` is the path, or the object that holds this one under `key`, as item `index` where that is a list."""
         self.data = data
-        self.path = path
         self.log = log
+        self._place = place
+        self._key = key
+        self._index = index
+
+    @property
+    def path(self) -> str:
+        """The JSON path. Only complaints ask for it, so it is spelled no earlier."""
+        if isinstance(self._place, str):
+            return self._place
+        path = f"{self._place.path}.{self._key}"
+        return path if self._index is None else f"{path}[{self._index}]"
 
     def _wrong(self, key: str, expected: str, value: Any) -> None:
         self.log.wrong_type(f"{self.path}.{key}", expected, value)
@@ -183,7 +196,7 @@ class Fields:
         if value is None:
             return None
         if type(value) is dict:
-            return Fields(value, f"{self.path}.{key}", self.log)
+            return Fields(value, self, self.log, key)
         self._wrong(key, "an object", value)
         return None
 
@@ -207,7 +220,7 @@ class Fields:
             value = value[:limit]
         for index, item in enumerate(value):
             if type(item) is dict:
-                yield Fields(item, f"{self.path}.{key}[{index}]", self.log)
+                yield Fields(item, self, self.log, key, index)
             elif item is not None:
                 self.log.wrong_type(f"{self.path}.{key}[{index}]", "an object", item)
 
