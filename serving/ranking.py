@@ -99,7 +99,14 @@ def _name_words(name: str) -> dict[str, str]:
 
 
 def _known_triggers(facts: Facts) -> dict[str, str]:
-    return _distinct([*facts.triggers, *facts.trained_words])
+    triggers = _distinct(facts.triggers)
+    # Triggers mostly are the trained words, split: a group beside its own parts would count twice.
+    groups = [
+        group
+        for group in facts.trained_words
+        if not all(part.strip() in triggers for part in fulltext.fold(group).split(",") if part.strip())
+    ]
+    return _distinct([*facts.triggers, *groups])
 
 
 def shared_with_prompt(words: Words, candidate: Facts, tag_rarity: Rarity, word_rarity: Rarity) -> Shared:

@@ -26,7 +26,8 @@ from warehouse.queries.evidence import Facts
 
 if TYPE_CHECKING:
     from warehouse.vectors.filters import SearchFilter
-    from warehouse.vectors.search import Match, Recommender
+    from warehouse.vectors.layout import Vectors
+    from warehouse.vectors.search import Match, Recommender, SearchResult
     from warehouse.vectors.spaces import SpaceName
 
 POOL = 50
@@ -138,7 +139,7 @@ def similar(database: Database, recommender: "Recommender", signer: Signer, targ
     return Answer(items, result.searched, time.perf_counter() - began, result.generation)
 
 
-def _nearest(database: Database, recommender: "Recommender", target_pk: int, wish: Wish) -> Any:
+def _nearest(database: Database, recommender: "Recommender", target_pk: int, wish: Wish) -> "SearchResult":
     from warehouse.vectors.loading import load_known
     from warehouse.vectors.search import NoVectorsError, SearchResult
     from warehouse.vectors.spaces import SPACES
@@ -165,18 +166,16 @@ def for_prompt(database: Database, recommender: "Recommender", signer: Signer, t
     """What fits a prompt, and what the prompt says."""
     began = time.perf_counter()
     prompt = prompts.parse(text)
-    # A prompt of nothing but LoRA tags is about what they name.
-    asked = prompt.text or ", ".join(tag.name for tag in prompt.tags)
-    vectors = recommender.encode(asked)
-    options: dict[str, Any] = {"weights": wish.weights}
-    result = recommender.by_vectors(vectors, k=wish.pool, threshold=wish.threshold, narrowed=wish.narrowed, **options)
+    vectors, result = _fitting(recommender, prompt, wish)
     with database.read() as connection:
         rarities = _Rarities(connection)
         phrases = prompts.phrases(prompt)
         known_tags = rarities.note_tags(phrases)
         by_words = _found_by_words(connection, rarities, phrases, wish, {match.pk for match in result.matches})
         matches = result.matches + [
-            match for match in recommender.score(vectors, by_words, **options) if match.score >= wish.threshold
+            match
+            for match in recommender.score(vectors, by_words, weights=wish.weights)
+            if match.score >= wish.threshold
         ]
         facts = evidence.facts_of(connection, [match.pk for match in matches])
         words = ranking.Words(prompt.text)
@@ -197,6 +196,22 @@ def for_prompt(database: Database, recommender: "Recommender", signer: Signer, t
             "suggested_additions": _suggestions(words, [group[0] for group in chosen[:_SUGGESTING]], rarities),
         }
     return Answer(items, result.searched, time.perf_counter() - began, result.generation, analysis)
+
+
+def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish) -> "tuple[Vectors, SearchResult]":
+    """The vectors of a prompt and what is near them; a prompt that says nothing is near nothing."""
+    from warehouse.vectors.search import SearchResult
+    from warehouse.vectors.texts import prompt_text
+
+    # A prompt of nothing but LoRA tags is about what they name.
+    asked = prompt_text(prompt.text) or ", ".join(dict.fromkeys(tag.name for tag in prompt.tags))
+    if not asked:
+        return {}, SearchResult([], 0, True, None)
+    vectors = recommender.encode(asked)
+    found = recommender.by_vectors(
+        vectors, weights=wish.weights, k=wish.pool, threshold=wish.threshold, narrowed=wish.narrowed
+    )
+    return vectors, found
 
 
 def _found_by_words(

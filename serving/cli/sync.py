@@ -71,6 +71,8 @@ def sync(
         return
     from serving.cli.pipeline import run_job
 
+    # Here, where a folder that cannot be made is one line: the run would end in a traceback.
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     arguments = [argument for folder in folders for argument in ("--path", str(folder))]
     arguments += ["--force"] * force + ["--json"] * as_json
     raise typer.Exit(run_job("sync_library", arguments))

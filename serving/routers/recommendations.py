@@ -23,7 +23,7 @@ from warehouse import facets
 from warehouse.queries import adapters, embeddings
 from warehouse.queries.filters import storable
 from warehouse.vectors.filters import SearchFilter
-from warehouse.vectors.spaces import SpaceName, default_weights
+from warehouse.vectors.spaces import SpaceName, default_weights, prompt_weights
 
 router = APIRouter(prefix="/recommendations", tags=["recommendations"])
 
@@ -161,7 +161,7 @@ def _search_filter(base_model: str | None, nsfw_max: int | None, *, available_on
 
 def _weights_of(weights: Weights | None) -> dict[SpaceName, float]:
     if weights is None:
-        return dict(default_weights())
+        return dict(prompt_weights())
     return {space: float(getattr(weights, space)) for space in SpaceName}
 
 
@@ -170,7 +170,7 @@ def _weights_of(weights: Weights | None) -> dict[SpaceName, float]:
     summary="Find what fits a prompt",
     operation_id="recommend_for_prompt",
     response_model=PromptAnswer,
-    responses=problems.documented(422, 503),
+    responses=problems.documented(413, 422, 503),
 )
 def recommend_for_prompt(services: ServicesDep, question: PromptQuestion) -> Response:
     """Adapters for a prompt: by meaning, and by the trigger words, tags and names that occur in it.

@@ -112,3 +112,13 @@ def test_diversity_trades_score_for_difference() -> None:
     assert ranking.diversified(scores, alike, diversity=0, limit=2) == [0, 1]
     assert ranking.diversified(scores, alike, diversity=0.5, limit=2) == [0, 2]
     assert ranking.diversified(scores, alike, diversity=1, limit=5) == [0, 2, 1]
+
+
+def test_a_trigger_group_beside_its_parts_counts_once() -> None:
+    split = facts(triggers=["good hands", "best hands"])
+    both = facts(triggers=["good hands", "best hands"], trained_words=["good hands, best hands"])
+    found = ranking.shared_with_adapter(both, both, always, always)
+    assert found.triggers == ["best hands", "good hands"]
+    assert found.worth == ranking.shared_with_adapter(split, split, always, always).worth
+    unsplit = facts(trained_words=["good hands"])
+    assert ranking.shared_with_adapter(unsplit, unsplit, always, always).triggers == ["good hands"]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +93,12 @@ def test_a_secret_in_a_broken_setting_is_not_shown(run: Run) -> None:
 def test_a_password_in_the_database_url_is_not_shown(run: Run) -> None:
     failed = run("upgrade", LORA_MANAGER_DATABASE_URL="postgresql://ann:hunter2@127.0.0.1:1/x")
     assert "hunter2" not in failed.stderr + failed.stdout
+
+
+def test_a_data_folder_that_cannot_be_made_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    (tmp_path / "taken").write_text("a file")
+    answer = run("sync", str(tmp_path / "library"), "--data", str(tmp_path / "taken" / "data"))
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: Not a directory: ")
+    assert answer.stderr.count("\n") == 1
