@@ -7,6 +7,8 @@ Does not belong here: lexical evidence, boosts and explanations (`serving`).
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -40,9 +42,14 @@ MAX_CANDIDATES = 8_192
 """So many are asked of the index at most, however few of them pass the filter."""
 SELECT_UP_TO = 50_000
 """Adapters of a rare base model that are named to the index one by one."""
+_REOPEN_SECONDS = 10.0
+"""A new generation that could not be opened is tried again after so long; until then the one before it answers."""
 _GROWTH = 4
 _RARE = 20
 """A base model that fewer than one in so many adapters has is rare."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class NoVectorsError(LookupError):
@@ -85,7 +92,8 @@ class Recommender:
     """Answers questions over the library; one per process, safe to use from several threads.
 
     It follows the current generation by itself: a question that finds the pointer moved opens the new one, while those
-    under way go on with the old.
+    under way go on with the old. A new one that is damaged leaves the old one in place, with the vectors newer than it
+    beside it; only the first has nothing to fall back on, and its error reaches the caller.
     """
 
     def __init__(self, database: Database, settings: Settings) -> None:
@@ -93,6 +101,7 @@ class Recommender:
         self._lock = Lock()
         self._index: OpenIndex | None = None
         self._fresh: Fresh | None = None
+        self._reopen_at = 0.0
 
     def similar(
         self,
@@ -188,13 +197,26 @@ class Recommender:
         with self._database.read() as connection:
             pointer, newest = current_pk(connection, KIND), newest_pk(connection)
         with self._lock:
-            if self._fresh is None or pointer != (self._index.pk if self._index is not None else None):
-                published = current(self._database, self._settings, KIND) if pointer is not None else None
-                self._index = open_index(published) if published is not None else None
-                self._fresh = Fresh.since(self._database, self._settings, self._index)
+            moved = pointer != (self._index.pk if self._index is not None else None)
+            if self._fresh is None or (moved and time.monotonic() >= self._reopen_at):
+                self._fresh = self._opened()
             if newest != self._fresh.newest:
                 self._fresh = self._fresh.advanced(self._database)
             return self._index, self._fresh
+
+    def _opened(self) -> Fresh:
+        """Open the current generation; the vectors newer than it."""
+        try:
+            published = current(self._database, self._settings, KIND)
+            index = open_index(published) if published is not None else None
+        except (OSError, RuntimeError):
+            if self._fresh is None:
+                raise
+            self._reopen_at = time.monotonic() + _REOPEN_SECONDS
+            _log.exception("the current index cannot be opened; the one before it goes on answering")
+            return self._fresh
+        self._index = index
+        return Fresh.since(self._database, self._settings, index)
 
     def _candidates(
         self,

@@ -24,7 +24,9 @@ from warehouse.vectors import (
     compute_embeddings,
     decode_vector,
     publish_index,
+    search,
 )
+from warehouse.vectors.indices import INDEX_FILE
 from warehouse.vectors.stored import vectors_of
 
 EVEN = dict.fromkeys(SpaceName, 1.0)
@@ -205,3 +207,25 @@ def test_lists_of_a_large_index_are_probed_until_enough_pass(
     scores = [match.score for match in matches]
     assert scores == sorted(scores, reverse=True)
     assert np.isfinite(scores).all()
+
+
+def test_a_damaged_generation_leaves_the_one_before_it_answering(
+    filled: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = publish_index(filled, settings)
+    recommender = Recommender(filled, settings)
+    before = recommender.similar(7, k=10)
+    second = publish_index(filled, settings)
+    (second.path / INDEX_FILE).rename(second.path / "away")
+    during = recommender.similar(7, k=10)
+    assert (during.generation, during.matches) == (first.name, before.matches)
+    library.fill(filled, library.adapter(COUNT + 1))
+    _embed(filled, settings)
+    assert recommender.similar(7, k=10).searched == COUNT + 1
+    with pytest.raises((OSError, RuntimeError)):
+        Recommender(filled, settings).similar(7)
+    (second.path / "away").rename(second.path / INDEX_FILE)
+    assert recommender.similar(7, k=10).generation == first.name
+    monkeypatch.setattr(search, "_REOPEN_SECONDS", 0.0)
+    recommender._reopen_at = 0.0
+    assert recommender.similar(7, k=10).generation == second.name
