@@ -62,19 +62,23 @@ class Figures:
             return PublishedFigures()
         with self._lock:
             if self._published is None or self._published[0] != current.pk:
-                self._published = (current.pk, PublishedFigures(current.created_at, self._read_summary()))
+                values = self._read_summary()
+                if values is None:
+                    # Not kept: the files may be back with the next question.
+                    return PublishedFigures()
+                self._published = (current.pk, PublishedFigures(current.created_at, values))
             return self._published[1]
 
-    def _read_summary(self) -> dict[str, Any]:
+    def _read_summary(self) -> dict[str, Any] | None:
         from warehouse.marts import read_mart
 
         try:
             rows = read_mart(self._database, self._settings, "library_summary", limit=1)
-        except (OSError, LookupError):
-            # A publication whose files are gone must not take the live figures with it.
+        except (OSError, LookupError, ValueError):
+            # A publication whose files are gone or damaged must not take the live figures with it.
             _log.exception("the published summary cannot be read")
-            return {}
-        return rows[0] if rows else {}
+            return None
+        return rows[0] if rows else None
 
     def devices(self) -> "list[Device]":
         """The devices of this machine, the best first. The first call may ask the driver's tool."""

@@ -51,7 +51,7 @@ async def get_readiness(services: ServicesDep) -> Response:
     dagster = await services.orchestrator.state()
     checks = {
         "database": await run_in_threadpool(_database, services),
-        "index": _index(services),
+        "index": await run_in_threadpool(_index, services),
         "dagster": {"status": dagster.status, "needed": False, "detail": dagster.detail},
     }
     ready = all(check["status"] == "ready" or not check["needed"] for check in checks.values())

@@ -1,6 +1,7 @@
 """The dashboard and health over HTTP, on both dialects."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,7 +13,9 @@ from serving.schemas.dashboard import DashboardStats, FeaturedLora, FeedItem, Li
 from serving.schemas.system import Readiness
 from tests.warehouse.queries.library import adapter_values, fill, insert_adapters
 from warehouse.engine import Database
-from warehouse.models import Activity, utc_now
+from warehouse.marts import export_marts
+from warehouse.models import Activity, Finding, utc_now
+from warehouse.settings import Settings
 
 
 def stats_of(client: httpx.Client) -> dict[str, Any]:
@@ -42,6 +45,44 @@ def test_totals_are_of_this_moment(client: httpx.Client, database: Database) -> 
     unknown = {group["value"]: group["count"] for group in after["by_base_model"]}
     assert unknown[None] == {group["value"]: group["count"] for group in before["by_base_model"]}[None] + 1
     assert sum(unknown.values()) == 51
+
+
+def test_published_figures_are_those_of_the_marts(
+    client: httpx.Client, database: Database, settings_for: Callable[..., Settings]
+) -> None:
+    fill(database, 20)
+    figures = ("file_bytes", "wasted_bytes", "documents", "documents_quarantined", "files_invalid", "findings")
+    assert {stats_of(client)[name] for name in (*figures, "published_at")} == {None}
+    with database.write() as connection:
+        finding = {"origin": "scan", "code": "x", "severity": "info", "message": "x", "found_at": utc_now()}
+        connection.execute(insert(Finding), [finding])
+    published = export_marts(database, settings_for(database))
+    stats = stats_of(client)
+    assert [stats[name] for name in figures] == [0, 0, 0, 0, 0, 1]
+    assert datetime.fromisoformat(stats["published_at"]) == published.created_at
+    insert_adapters(database, [adapter_values(1000)])
+    assert (stats_of(client)["total_loras"], stats_of(client)["published_at"]) == (21, stats["published_at"])
+
+
+def test_figures_whose_files_are_away_are_unknown_until_they_are_back(
+    sqlite_database: Database, serve: Callable[..., httpx.Client], settings_for: Callable[..., Settings]
+) -> None:
+    published = export_marts(sqlite_database, settings_for(sqlite_database))
+    client = serve(sqlite_database)
+    published.path.rename(published.path.with_name("away"))
+    assert (stats_of(client)["documents"], stats_of(client)["published_at"]) == (None, None)
+    published.path.with_name("away").rename(published.path)
+    assert stats_of(client)["documents"] == 0
+
+
+def test_damaged_figures_leave_the_live_ones(
+    sqlite_database: Database, serve: Callable[..., httpx.Client], settings_for: Callable[..., Settings]
+) -> None:
+    fill(sqlite_database, 3)
+    published = export_marts(sqlite_database, settings_for(sqlite_database))
+    (published.path / "library_summary.parquet").write_bytes(b"PAR1 no more")
+    stats = stats_of(serve(sqlite_database))
+    assert (stats["total_loras"], stats["documents"]) == (3, None)
 
 
 def test_featured_adapters_have_reasons_and_are_there_as_soon_as_any_adapter_is(

@@ -3,6 +3,7 @@
 Belongs here: rows of one mart, remembered per generation, which never changes. Does not: SQL (`query`).
 """
 
+import errno
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ def read_mart(database: Database, settings: Settings, name: str, *, limit: int =
 
     Raises:
         KeyError: there is no such mart.
-        ValueError: `limit` is not within 0..MAX_ROWS.
+        ValueError: `limit` is not within 0..MAX_ROWS, or a file is damaged.
+        OSError: the files of the generation cannot be read.
     """
     if not 0 <= limit <= MAX_ROWS:
         raise ValueError(f"limit {limit} is not within 0..{MAX_ROWS}")
@@ -40,6 +42,9 @@ def read_mart(database: Database, settings: Settings, name: str, *, limit: int =
 def _rows(folder: Path, name: str, limit: int) -> tuple[dict[str, Any], ...]:
     import pyarrow.parquet as pq
 
+    if not folder.is_dir():
+        # Not an empty mart, which would be remembered after the folder is back.
+        raise FileNotFoundError(errno.ENOENT, "the published files are gone", str(folder))
     rows: list[dict[str, Any]] = []
     for path in reversed(mart_files(folder, name)):
         if len(rows) >= limit:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from warehouse import facets
 from warehouse.models import Adapter, Embedding
 
 
@@ -45,8 +46,12 @@ def coverage(connection: Connection) -> dict[str, int]:
 
 
 def change_stamp(connection: Connection) -> tuple[Any, ...]:
-    """What differs whenever a count of embeddings can differ: numbers are never reused, so three look-ups tell."""
+    """What differs whenever a count of embeddings can differ: numbers are never reused, so three look-ups tell.
+
+    An adapter that is deleted takes its embeddings along, and is missing from the counter of all.
+    """
     return (
+        facets.count_of(connection),
         connection.execute(select(func.max(Embedding.pk))).scalar(),
         connection.execute(select(func.max(Adapter.pk))).scalar(),
     )
