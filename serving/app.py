@@ -15,7 +15,7 @@ from serving import logs, problems, web
 from serving.deps import Services
 from serving.documentation import install as install_documentation
 from serving.figures import Figures
-from serving.middleware import REQUEST_ID, RequestContext, UnexpectedErrors
+from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, RequestContext, UnexpectedErrors
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
 from serving.routers import adapters, dashboard, recommendations, system
@@ -86,7 +86,10 @@ def _require_schema(database: Database) -> None:
 
 
 def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
-    # The last one added is the outermost: id and log, CORS (so that errors carry its headers too), errors, keys.
+    # The last one added is the outermost: id and log, the wording of errors, CORS (so that errors carry its headers
+    # too), errors, keys, then what may touch a request only once its key is known.
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(BodyLimit)
     app.add_middleware(Authentication, settings=settings, signer=signer)
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(
@@ -99,6 +102,7 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
         expose_headers=[REQUEST_ID, "Retry-After"],
         max_age=600,
     )
+    app.add_middleware(PlainErrors)
     app.add_middleware(RequestContext)
 
 

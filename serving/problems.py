@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 _UNPROCESSABLE = 422
-_TITLES = {_UNPROCESSABLE: "Unprocessable Content"}
+_TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", _UNPROCESSABLE: "Unprocessable Content"}
 """Where the phrase of RFC 9110 is not the one of every Python version."""
 
 
@@ -149,18 +149,37 @@ def install(app: FastAPI) -> None:
             HTTPStatus.NOT_FOUND: "there is nothing at this path; the routes are listed at /docs",
             HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not among the methods of this path",
         }
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            # What the framework says of a body that it cannot read for any other reason than its JSON grammar.
+            unreadable = invalid(("body",), "cannot be read: send JSON in UTF-8, not nested deeply", "json_invalid")
+            return response(unreadable, request.scope)
         detail = details.get(HTTPStatus(error.status_code), str(error.detail))
-        return response(Problem(error.status_code, detail, headers=error.headers), request.scope)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" in headers:
+            headers["Allow"] = _with_head(headers["Allow"])
+        return response(Problem(error.status_code, detail, headers=headers), request.scope)
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> Response:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if error.body is not None and media_type != "application/json" and not media_type.endswith("+json"):
+            return response(invalid(("body",), "is no JSON: say Content-Type: application/json"), request.scope)
         return response(_from_validation(error), request.scope)
 
 
+def _with_head(allowed: str) -> str:
+    """The methods of a path with HEAD, which is answered wherever GET is (`middleware`)."""
+    methods = {method.strip() for method in allowed.split(",")}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+
+
 _DESCRIPTIONS = {
+    400: "The request's `Range` cannot be understood.",
     401: "No valid API key was sent.",
     403: "The API key's role does not allow this.",
     404: "There is no such thing.",
+    413: "The body is too large.",
+    416: "The file does not reach to the range that was asked for.",
     422: "A value of the request is not valid; `errors` says which and why.",
     500: "Something unexpected went wrong; the request id finds it in the log.",
     503: "What the answer needs is not ready yet; `Retry-After` says when to ask again.",

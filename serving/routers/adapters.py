@@ -229,8 +229,9 @@ def _stat_of_file(path: Path) -> os.stat_result | None:
             "description": "The image, or a short video, as it lies beside the weight file.",
             "content": {media_type: {} for media_type in sorted(set(PREVIEW_TYPES.values()))},
         },
+        206: {"description": "The part of it that `Range` asked for."},
         304: {"description": "Not changed since the `ETag` that was sent."},
-        **problems.documented(404),
+        **problems.documented(400, 404, 416),
     },
 )
 def get_preview(

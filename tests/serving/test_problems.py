@@ -1,11 +1,14 @@
 """Whatever goes wrong leaves as problem details, with a request id and without secrets of the machine."""
 
 import logging
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from serving.middleware import MAX_BODY_BYTES
 from serving.problems import ProblemDetails
 from warehouse.queries import pages
 
@@ -28,7 +31,7 @@ def test_unknown_routes(sqlite_client: httpx.Client, path: str) -> None:
 def test_methods_that_a_path_has_not(sqlite_client: httpx.Client) -> None:
     response = sqlite_client.post("/api/v1/dashboard/stats")
     problem_of(response, 405)
-    assert "GET" in response.headers["allow"]
+    assert response.headers["allow"] == "GET, HEAD"
 
 
 def test_malformed_json(sqlite_client: httpx.Client) -> None:
@@ -38,8 +41,61 @@ def test_malformed_json(sqlite_client: httpx.Client) -> None:
     assert problem_of(response, 422)["errors"][0]["type"] == "json_invalid"
 
 
-def test_a_body_that_is_no_json_is_refused(sqlite_client: httpx.Client) -> None:
-    problem_of(sqlite_client.post("/api/v1/recommendations/prompt", content=b"prompt=x"), 422)
+@pytest.mark.parametrize("body", [b'{"prompt": "\xff"}', b"[" * 100_000, b'{"limit": ' + b"9" * 5_000 + b"}"])
+def test_json_that_cannot_be_read_is_told_like_any_other(sqlite_client: httpx.Client, body: bytes) -> None:
+    response = sqlite_client.post(
+        "/api/v1/recommendations/prompt", content=body, headers={"content-type": "application/json"}
+    )
+    (error,) = problem_of(response, 422)["errors"]
+    assert (error["loc"], error["type"]) == (["body"], "json_invalid")
+
+
+@pytest.mark.parametrize("media_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_that_is_no_json_is_told_what_to_say(sqlite_client: httpx.Client, media_type: str) -> None:
+    headers = {"content-type": media_type} if media_type else {}
+    response = sqlite_client.post("/api/v1/recommendations/prompt", content=b'{"prompt": "x"}', headers=headers)
+    assert "Content-Type: application/json" in problem_of(response, 422)["detail"]
+
+
+def test_a_body_without_end_is_refused(sqlite_client: httpx.Client) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b'{"prompt": "'
+        for _ in range(MAX_BODY_BYTES // 2**20 + 1):
+            yield b"x" * 2**20
+        yield b'"}'
+
+    headers = {"content-type": "application/json"}
+    streamed = sqlite_client.post("/api/v1/recommendations/prompt", content=chunks(), headers=headers)
+    assert problem_of(streamed, 413)["title"] == "Content Too Large"
+
+
+def test_a_body_that_announces_too_much_is_not_read(sqlite_client: httpx.Client) -> None:
+    with socket.create_connection((sqlite_client.base_url.host, sqlite_client.base_url.port or 0), timeout=30) as raw:
+        raw.sendall(
+            b"POST /api/v1/recommendations/prompt HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1)
+        )
+        assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/adapters", "/api/v1/adapters/tags", "/api/dashboard/stats", "/health", "/"])
+def test_head_is_get_without_the_body(sqlite_client: httpx.Client, path: str) -> None:
+    head, get = sqlite_client.head(path), sqlite_client.get(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_head_of_what_has_no_get(sqlite_client: httpx.Client) -> None:
+    response = sqlite_client.head("/api/v1/recommendations/prompt")
+    assert (response.status_code, response.headers["allow"], response.content) == (405, "POST", b"")
+
+
+@pytest.mark.parametrize(("asked", "status"), [("bytes=9999999-", 416), ("bytes=b-a", 400)])
+def test_ranges_that_a_file_has_not(sqlite_client: httpx.Client, asked: str, status: int) -> None:
+    response = sqlite_client.get("/static/app.js", headers={"Range": asked})
+    assert problem_of(response, status)["detail"]
+    assert status == 400 or "*/" in response.headers["content-range"]
+    assert sqlite_client.get("/static/app.js", headers={"Range": "bytes=0-1"}).status_code == 206
 
 
 def test_errors_say_where_and_nothing_of_the_value(sqlite_client: httpx.Client) -> None:

@@ -1,6 +1,7 @@
 """Recommendations over HTTP, with the real model on a library of a few adapters, on both dialects."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from serving.schemas.recommendations import (
 )
 from tests.serving.conftest import Server, scratch_database, scratch_settings
 from tests.warehouse.queries.library import adapter_values, insert_adapters
-from warehouse import migrations
+from warehouse import facets, migrations
 from warehouse.engine import Database, connect
 from warehouse.models import Adapter, Duplicate
 from warehouse.settings import Settings
 from warehouse.vectors.indices import publish_index
+from warehouse.vectors.spaces import prompt_weights
 from warehouse.vectors.work import compute_embeddings
 
 KNOWN = "0190a6f2-0000-7000-8000-000000000000"
@@ -190,6 +192,28 @@ def test_versions_and_duplicates_fold_only_on_request(own_library: Library) -> N
     assert len(ink["folded"]) == 1
 
 
+def test_a_prompt_has_weights_of_its_own(library: Library) -> None:
+    used = library.prompt("dragon in ink")["recommendation_config"]["weights"]
+    assert used == prompt_weights()
+    assert used != library.similar(0)["recommendation_config"]["weights"]
+
+
+def test_noise_that_all_prompts_share_is_not_searched_for(library: Library) -> None:
+    plain = library.prompt("ink dragon", similarity_threshold=0)
+    noisy = library.prompt("masterpiece, best quality, (ink dragon:1.3), 8k", similarity_threshold=0)
+    scores = [
+        {item["lora_id"]: item["similarity_score"] for item in answer["recommendations"]} for answer in (plain, noisy)
+    ]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("prompt", ["Negative prompt: blurry, dragon", "((()))", "\x00", "<lora::1>"])
+def test_a_prompt_that_says_nothing_is_near_nothing(library: Library, prompt: str) -> None:
+    answer = library.prompt(prompt, similarity_threshold=0)
+    assert (answer["recommendations"], answer["total_candidates"]) == ([], 0)
+    assert answer["prompt_analysis"]["text"] == ""
+
+
 def test_diversity_takes_the_unlike(library: Library) -> None:
     alike = names(library.similar(0, limit=3, similarity_threshold=0))
     diverse = names(library.similar(0, limit=3, similarity_threshold=0, diversity=0.9))
@@ -317,7 +341,7 @@ def test_json_nested_beyond_reason_is_a_problem(unready_client: httpx.Client) ->
     response = unready_client.post(
         "/api/v1/recommendations/prompt", content=b"[" * 100_000, headers={"content-type": "application/json"}
     )
-    assert (response.status_code, response.headers["content-type"]) == (400, "application/problem+json")
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
 
 
 @pytest.mark.parametrize(
@@ -352,6 +376,12 @@ def test_status_and_stats_count_the_vectors(own_library: Library) -> None:
     TypeAdapter(RecommendationStats).validate_python(stats)
     assert (stats["total_loras"], stats["loras_with_embeddings"]) == (9, 8)
     assert stats["embedding_coverage"] == pytest.approx(8 / 9)
+    with own_library.database.write() as connection:
+        # Neither the last adapter nor the last vector.
+        connection.execute(delete(Adapter).where(Adapter.id == own_library.ids[2]))
+        facets.apply(connection, Counter({("all", ""): -1}))
+    after = own_library.client.get("/api/recommendations/stats").json()
+    assert (after["total_loras"], after["loras_with_embeddings"]) == (8, 7)
     assert stats["index"]["recall"] == 1.0
 
 

@@ -96,6 +96,19 @@ def test_only_configured_origins_are_reflected(guarded: httpx.Client) -> None:
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://front.example")
 
 
+def test_a_preflight_that_is_refused_is_a_problem(guarded: httpx.Client) -> None:
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
+    refused = guarded.options("/api/v1/adapters", headers=headers)
+    assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+    assert "origin" in refused.json()["detail"]
+    assert "access-control-allow-origin" not in refused.headers
+
+
+def test_head_needs_the_key_that_get_needs(guarded: httpx.Client) -> None:
+    assert guarded.head("/api/v1/adapters").status_code == 401
+    assert guarded.head("/api/v1/adapters", headers={"X-API-Key": "reader-secret"}).status_code == 200
+
+
 def test_a_preflight_needs_no_key(guarded: httpx.Client) -> None:
     response = guarded.options(
         "/api/v1/adapters",
