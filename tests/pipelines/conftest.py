@@ -27,6 +27,7 @@ ADAPTERS = 12
 _VOLATILE = {
     *("pk", "id", "bundle_pk", "file_pk", "adapter_pk", "document_pk", "inode", "revision", "built_revision"),
     *("first_seen_at", "inspected_at", "read_at", "found_at", "created_at", "updated_at", "last_ingested_at"),
+    "compared_at",
     "embedding_data",
 }
 """Numbers of rows, times of the sync itself, and vectors, which are compared by value."""
