@@ -33,7 +33,6 @@ _COMMIT_ADAPTERS: Final = 1_000
 _COMMIT_BUNDLES: Final = 512
 _MAX_PASSES: Final = 8
 """Building a bundle may make another one due (a file that finds its document), which never goes on for long."""
-_ADAPTED: Final = ("accepted", "left_out", "not_found")
 
 
 def build_adapters(database: Database, settings: Settings, *, progress: Progress | None = None) -> StageReport:
@@ -287,14 +286,14 @@ def _weights(connection: Connection, pks: Sequence[int]) -> dict[int, list[Weigh
 
 
 def _documents(connection: Connection, pks: Sequence[int], *, own: bool = True) -> dict[int, list[DocumentTask]]:
-    """The documents of bundles that are there and could be read, now or before they became unreadable."""
+    """The documents of bundles that are there and can be read, or could before they became unreadable or broken."""
     statement = (
         select(Document.bundle_pk, Document.path, Document.size, Document.mtime_ns, DocumentContent.raw)
         .join(DocumentContent, DocumentContent.document_pk == Document.pk)
         .where(
             bulk.among(connection, Document.bundle_pk, pks),
             Document.state != "missing",
-            or_(Document.verdict.in_(_ADAPTED), Document.state == "unreadable"),
+            DocumentContent.is_sound,
         )
         .order_by(Document.path)
     )

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection, delete, func, or_, select, update
 
+from warehouse.civitai import Verdict
 from warehouse.engine import AnyRow, Database
 from warehouse.ingest import bulk, reading
 from warehouse.ingest.calls import Call
@@ -142,6 +144,8 @@ def _write(database: Database, outcomes: Sequence[ReadOutcome]) -> Counter[str]:
                 ).where(bulk.among(connection, Document.pk, pks))
             )
         }
+        kept = _kept(connection, outcomes)
+        outcomes = [_still_in_use(outcome) if outcome.pk in kept else outcome for outcome in outcomes]
         changed = [outcome for outcome in outcomes if _differs(known[outcome.pk], outcome)]
         _write_outcomes(connection, outcomes)
         _write_contents(connection, changed)
@@ -209,11 +213,37 @@ def _write_outcomes(connection: Connection, outcomes: Sequence[ReadOutcome]) -> 
             )
 
 
+def _kept(connection: Connection, outcomes: Sequence[ReadOutcome]) -> set[int]:
+    """Documents that cannot be read any more, but once could: a slip of an editor takes nothing from an adapter."""
+    broken = [outcome.pk for outcome in outcomes if _is_broken(outcome)]
+    if not broken:
+        return set()
+    sound = select(DocumentContent.document_pk).where(
+        DocumentContent.is_sound, bulk.among(connection, DocumentContent.document_pk, broken)
+    )
+    return set(connection.execute(sound).scalars())
+
+
+def _is_broken(outcome: ReadOutcome) -> bool:
+    return outcome.state == "present" and outcome.verdict == Verdict.QUARANTINED
+
+
+def _still_in_use(outcome: ReadOutcome) -> ReadOutcome:
+    reason = f"{outcome.reason} What the document said before stays in use."
+    return msgspec.structs.replace(outcome, reason=reason, raw=None)
+
+
 def _write_contents(connection: Connection, outcomes: Sequence[ReadOutcome]) -> None:
     grown = [outcome.pk for outcome in outcomes if outcome.state == "present" and outcome.raw is None]
     if grown:
-        connection.execute(delete(DocumentContent).where(DocumentContent.document_pk.in_(grown)))
-    rows = [{"document_pk": outcome.pk, "raw": outcome.raw} for outcome in outcomes if outcome.raw is not None]
+        connection.execute(
+            delete(DocumentContent).where(DocumentContent.document_pk.in_(grown), DocumentContent.is_sound.is_(False))
+        )
+    rows = [
+        {"document_pk": outcome.pk, "raw": outcome.raw, "is_sound": not _is_broken(outcome)}
+        for outcome in outcomes
+        if outcome.raw is not None
+    ]
     bulk.insert(connection, bulk.table_of(DocumentContent), rows, conflict="replace")
 
 

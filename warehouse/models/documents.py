@@ -53,6 +53,7 @@ class DocumentContent(Base):
 
     document_pk: Mapped[int] = mapped_column(Pk, ForeignKey("documents.pk", ondelete="CASCADE"), primary_key=True)
     raw: Mapped[bytes] = mapped_column(LargeBinary, comment="zlib of the bytes")
+    is_sound: Mapped[bool] = mapped_column(comment="Whether they could be read; such bytes give way only to others")
 
 
 class HashClaim(Base):

@@ -61,9 +61,39 @@ def test_a_document_over_the_limit_is_quarantined_unread(library: Library) -> No
     (row,) = library.query("SELECT * FROM documents")
     assert (row.verdict, row.reason_code, row.read_size) == ("quarantined", "too_large", 50 * 2**20)
     assert "LORA_MANAGER_MAX_DOCUMENT_BYTES" in row.reason
-    assert library.query("SELECT * FROM document_contents") == []
-    assert library.adapter().file_state == "missing"  # kept, though nothing stands for it now
+    assert len(library.query("SELECT * FROM document_contents WHERE is_sound")) == 1
+    assert library.adapter().file_state == "remote"  # what the document said while it could be read
     assert report["documents"].rejected == 1
+
+
+def test_an_edit_that_breaks_a_document_takes_nothing_from_its_adapter(any_library: Library) -> None:
+    library = any_library
+    path = library.write("a.json", model(1, version(10), name="Lantern", tags=["style"]))
+    library.sync()
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-40])
+    report = library.sync()
+    (row,) = library.query("SELECT verdict, reason FROM documents")
+    assert row.verdict == "quarantined"
+    assert "stays in use" in row.reason
+    assert report["documents"].rejected == 1
+    (raw,) = library.query("SELECT raw FROM document_contents")
+    assert zlib.decompress(bytes(raw.raw)) == sound
+    adapter = library.adapter()
+    assert (adapter.name, adapter.file_state) == ("Lantern", "remote")
+
+    path.write_bytes(sound.replace(b"Lantern", b"Lamp"))
+    library.sync()
+    assert library.adapter().name == "Lamp"
+
+
+def test_a_document_that_never_could_be_read_is_kept_as_it_last_was(library: Library) -> None:
+    path = library.write("a.json", b'{"id": 1,')
+    library.sync()
+    path.write_bytes(b'{"id": 12,')
+    library.sync()
+    (raw,) = library.query("SELECT raw, is_sound FROM document_contents")
+    assert (zlib.decompress(raw.raw), bool(raw.is_sound)) == (b'{"id": 12,', False)
 
 
 def test_fifty_megabytes_are_read_where_they_are_allowed(library: Library) -> None:

@@ -385,6 +385,12 @@ def _create_tables() -> None:
         "document_contents",
         sa.Column("document_pk", PK, nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False, comment="zlib of the bytes"),
+        sa.Column(
+            "is_sound",
+            sa.Boolean(),
+            nullable=False,
+            comment="Whether they could be read; such bytes give way only to others",
+        ),
         sa.ForeignKeyConstraint(
             ["document_pk"],
             ["documents.pk"],
