@@ -20,8 +20,9 @@ _CJK = (
 _RUN = re.compile(f"[{_CJK}]+")
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _OTHER_SEPARATORS = re.compile(r"[^\w\x00-\x7f]+", re.UNICODE)
-_ASCII_SEPARATORS = {code: " " for code in range(128) if not chr(code).isalnum()}
-_ASCII_SEPARATOR_BYTES = bytes(ord(_ASCII_SEPARATORS.get(code, chr(code))) for code in range(256))
+_SPACED = bytes(code if code > 127 or chr(code).isalnum() else 32 for code in range(256))
+"""Translates bytes of UTF-8: what is ASCII and separates words becomes a space."""
+_SPACED_AND_FOLDED = _SPACED.lower()
 _CJK_LEADS = re.compile(rb"[\xe3-\xed\xef\xf0]")
 """First bytes in UTF-8 of the characters that are cut into bigrams, and of others."""
 _PIECE = re.compile(r'"([^"]*)"?|(\S+)')
@@ -47,11 +48,11 @@ def segment(value: str) -> str:
 
     Punctuation goes here and not in the database: PostgreSQL's parser takes `v2.5-turbo` or `a.b/c` for one word.
     """
+    if value.isascii():
+        return b" ".join(value.encode().translate(_SPACED_AND_FOLDED).split()).decode()
     folded = fold(value)
-    if folded.isascii():
-        return " ".join(folded.translate(_ASCII_SEPARATORS).split())
     # Bytes are several times faster to search than characters, and most texts only have an accent or a symbol.
-    encoded = folded.encode("utf-8", "surrogatepass").translate(_ASCII_SEPARATOR_BYTES)
+    encoded = folded.encode("utf-8", "surrogatepass").translate(_SPACED)
     spaced = _OTHER_SEPARATORS.sub(" ", encoded.decode("utf-8", "surrogatepass"))
     words = " ".join(spaced.split())
     return _RUN.sub(lambda match: f" {_bigrams(match.group())} ", words) if _CJK_LEADS.search(encoded) else words

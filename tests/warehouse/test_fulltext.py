@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -83,6 +85,11 @@ def test_operators_are_words(filled: Database, question: str) -> None:
 def test_segmenting_is_stable(text: str) -> None:
     assert segment(segment(text)).split() is not None
     assert fold(fold(text)) == fold(fold(fold(text)))
+
+
+@given(st.text(st.one_of(st.characters(codec="ascii"), st.characters(max_codepoint=0x2FFF))))
+def test_words_are_cut_alike_by_bytes_and_by_characters(text: str) -> None:
+    assert segment(text).split() == re.findall(r"[^\W_]+", fold(text))
 
 
 def test_a_pasted_page_is_cut() -> None:

@@ -348,7 +348,7 @@ def _terms(text: str, tokens: list[str]) -> set[str]:
                 terms.add(pair)
     if not text.isascii():
         folded = text.casefold()
-        terms.update(term for term in _CJK if term in folded)
+        terms.update([term for term in _CJK if term in folded])
     return terms
 
 

@@ -85,10 +85,10 @@ class Fields:
     def text(self, key: str) -> str | None:
         """A text; blank is None."""
         value = self.data.get(key)
-        if value is None:
-            return None
         if type(value) is str:
             return value if value and not value.isspace() else None
+        if value is None:
+            return None
         self._wrong(key, "a text", value)
         return None
 
@@ -97,6 +97,8 @@ class Fields:
         value = self.data.get(key)
         if value is None:
             return None
+        if type(value) is int and -_INT64 <= value < _INT64:
+            return value
         if type(value) is float and value.is_integer():
             value = int(value)
         elif type(value) is str:
@@ -125,6 +127,8 @@ class Fields:
         value = self.data.get(key)
         if value is None:
             return None
+        if type(value) is float and isfinite(value):
+            return value
         if type(value) is str:
             if not value.strip():
                 return None

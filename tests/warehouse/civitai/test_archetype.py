@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from warehouse.civitai import html_to_text, read_document, sanitise_html
-from warehouse.civitai.archetype import Archetype, Evidence, classify
+from warehouse.civitai.archetype import _TOKEN, Archetype, Evidence, _tokens, classify
 
 LABELS = Path(__file__).with_name("archetype_labels.json")
 BINS = 10
@@ -93,3 +95,8 @@ def test_accuracy_and_calibration_on_the_held_out_half(corpus: Path) -> None:
     print(f"archetype: accuracy {accuracy:.3f}, expected calibration error {error:.3f}, n = {len(rows)}")
     assert accuracy >= 0.82
     assert error <= 0.09
+
+
+@given(st.text("ab9-_ .\n\x1f") | st.text())
+def test_tokens_are_those_of_the_pattern(text: str) -> None:
+    assert _tokens(text.casefold()) == _TOKEN.findall(text.casefold())

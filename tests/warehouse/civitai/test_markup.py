@@ -48,6 +48,8 @@ def test_links_and_images_are_kept_and_marked() -> None:
         ("<p>one</p><p>two</p>", "one\ntwo"),
         ("<h1>Head</h1>text<br>more<br><br>end", "Head\ntext\nmore\nend"),
         ("<ul><li>a</li><li><p>b</p></li></ul>", "- a\n- b"),
+        ("<ul><li>\n <p>a</p></li><li><b><p>b</p></b></li></ul>", "- a\n-\nb"),
+        ('<p><a href="https://x.example" title="1<2">x</a> <img alt="2>1" src="https://x.example/i">y</p>', "x y"),
         ("<p>Tom &amp; Jerry &lt;3&nbsp;!</p>", "Tom & Jerry <3 !"),
         ("<p>a\n  b</p>", "a b"),
         ("<p>夜の<strong>提灯</strong>🏮</p>", "夜の提灯🏮"),

@@ -16,6 +16,8 @@ from warehouse.civitai.verdicts import ComplaintCode, Shape
 MAX_VERSIONS: Final = 2000
 MAX_FILES: Final = 500
 MAX_EXAMPLES: Final = 200
+_EXACT: Final = 2**53
+"""Whole numbers below it are what they were after being read as a double."""
 _LICENCE_KEYS: Final = frozenset({"allowNoCredit", "allowCommercialUse", "allowDerivatives", "allowDifferentLicense"})
 _MODEL_KEYS: Final = _LICENCE_KEYS | {
     "id", "name", "type", "description", "creator", "tags", "nsfw", "nsfwLevel", "availability",
@@ -163,9 +165,10 @@ def statistics(fields: Fields, key: str) -> JsonObject:
     if inner is None:
         return {}
     result: JsonObject = {}
-    for name in inner.data:
-        value = inner.number(name)
-        if value is not None:
+    for name, stated in inner.data.items():
+        if type(stated) is int and 0 <= stated < _EXACT and name != "rating":
+            result[name] = stated
+        elif (value := inner.number(name)) is not None:
             result[name] = int(value) if value.is_integer() and name != "rating" else value
     return result
 
@@ -233,14 +236,16 @@ def resources(meta: Fields) -> tuple[JsonObject, ...]:
         if key not in meta.data:
             continue
         for item in meta.children(key):
+            # Most of them state two of the four.
+            keys = item.data
             resource: JsonObject = {}
             if (name := item.text("name") or item.text("modelName")) is not None:
                 resource["name"] = name
-            if (kind := item.text("type")) is not None:
+            if "type" in keys and (kind := item.text("type")) is not None:
                 resource["type"] = kind
-            if (weight := item.number("weight")) is not None:
+            if "weight" in keys and (weight := item.number("weight")) is not None:
                 resource["weight"] = weight
-            if (version_id := item.identifier("modelVersionId")) is not None:
+            if "modelVersionId" in keys and (version_id := item.identifier("modelVersionId")) is not None:
                 resource["version_id"] = version_id
             if resource:
                 result.append(resource)
