@@ -1,7 +1,8 @@
 """How answers reach a person or a program: tables on a terminal, plain untruncated lines elsewhere, JSON on demand.
 
 Names and texts come from documents of strangers, so nothing is printed before its control characters are gone: an
-escape sequence in an adapter's name must not move anybody's cursor. Only JSON carries them, escaped.
+escape sequence in an adapter's name must not move anybody's cursor. JSON carries them escaped, and CSV as they are
+where it goes to a program.
 """
 
 import json
@@ -17,6 +18,8 @@ _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "�") | {
     ord("\n"): " ",
     ord("\r"): " ",
 }
+_ESCAPED = {code: f"\\u{code:04x}" for code in range(127, 160)}
+"""The control characters that `json` leaves as they are: U+009B begins an escape sequence, too."""
 
 
 def printable(value: object) -> str:
@@ -43,7 +46,7 @@ def note(message: str) -> None:
 
 def show_json(value: Any) -> None:
     """A value as JSON, indented for people; times and paths as text."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str).translate(_ESCAPED))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:

@@ -10,7 +10,7 @@ import typer
 from serving.cli.context import DataOption, database_of, settings_of
 from serving.cli.errors import CommandError
 from serving.cli.input import given_text, piped_text
-from serving.cli.output import note, on_terminal, show_json, show_table
+from serving.cli.output import note, on_terminal, printable, show_json, show_table
 
 if TYPE_CHECKING:
     from warehouse.engine import Database
@@ -36,7 +36,8 @@ def _show(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Format) -
 
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(rows)
+        # A file keeps what was stored; a terminal must not be told what to do by it.
+        writer.writerows([[printable(value) for value in row] for row in rows] if on_terminal() else rows)
     else:
         show_table(columns, rows)
 

@@ -133,10 +133,18 @@ def test_sql_says_what_it_refuses_in_one_line(library: Library, query: str) -> N
 def test_a_session_of_sql_at_a_terminal(library: Library) -> None:
     master, slave = pty.openpty()
     environment = {**os.environ, "LORA_MANAGER_DATA_DIR": str(library.data), "TERM": "dumb"}
-    command = [sys.executable, "-m", "serving.cli.main", "sql"]
+    command = [sys.executable, "-m", "serving.cli.main", "sql", "--format", "csv"]
     with subprocess.Popen(command, env=environment, stdin=slave, stdout=slave, stderr=slave, close_fds=True) as process:
         os.close(slave)
-        for line in ("SELECT 40 + 2", "  AS answer;", "DROP TABLE adapters;", ";", "SHOW TABLES;", "exit"):
+        for line in (
+            "SELECT 40 + 2",
+            "  AS answer;",
+            "DROP TABLE adapters;",
+            "SELECT chr(155) || 'red';",
+            ";",
+            "SHOW TABLES;",
+            "exit",
+        ):
             os.write(master, f"{line}\n".encode())
         shown = b""
         with contextlib.suppress(OSError):  # a terminal whose other end is closed
@@ -147,6 +155,8 @@ def test_a_session_of_sql_at_a_terminal(library: Library) -> None:
     text = shown.decode()
     assert code == 0, text
     assert "42" in text
+    assert "\N{REPLACEMENT CHARACTER}red" in text
+    assert "\x9b" not in text
     assert text.count("error:") == 1, text
     assert "adapters_by_base_model" in text
 

@@ -1,10 +1,13 @@
 """What is printed of strangers' texts."""
 
+import json
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.cli.output import bytes_text, printable, show_table
+from serving.cli.output import bytes_text, printable, show_json, show_table
 
 
 @given(st.text())
@@ -24,3 +27,12 @@ def test_plain_tables_are_whole_lines_with_tabs(capsys: pytest.CaptureFixture[st
 )
 def test_sizes(count: int, text: str) -> None:
     assert bytes_text(count) == text
+
+
+def test_json_escapes_every_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"name": "".join(map(chr, range(160))) + "水"}
+    show_json(value)
+    shown = capsys.readouterr().out
+    assert not [character for character in shown if unicodedata.category(character) == "Cc" and character != "\n"]
+    assert "水" in shown
+    assert json.loads(shown) == value
