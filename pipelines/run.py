@@ -102,7 +102,8 @@ def _execute(warehouse: Warehouse, options: argparse.Namespace, interrupts: Inte
         assert run is not None
         record_outcome(warehouse.database, instance, run)
         summary = summarise(warehouse, instance, result)
-    if run.status is dg.DagsterRunStatus.CANCELED:
+    # Between steps Dagster takes an interrupt for a failure of the run; it is a person's wish all the same.
+    if run.status is dg.DagsterRunStatus.CANCELED or (not result.success and interrupts.asked):
         return summary, ExitCode.INTERRUPTED, "interrupted; run it again and it goes on from here"
     if not result.success:
         name, message = _root_error(result)
