@@ -126,7 +126,8 @@ def connect(url: str | URL, *, pool_size: int = 16) -> Database:
     parsed = make_url(url)
     options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": msgspec.json.decode}
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database and parsed.database != ":memory:":
+        # A URI (`file:…?mode=ro`) is for reading what is there: its folder is none to make.
+        if parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, **options, connect_args={"check_same_thread": False}, pool_size=pool_size)
         _configure_sqlite(engine)

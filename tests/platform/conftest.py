@@ -52,6 +52,8 @@ class Up:
             stderr=subprocess.STDOUT,
             env=environment,
             cwd=self.data.parent,
+            # As from a terminal, also where the tests themselves run under nohup, which `up` would respect.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
 
     def text(self) -> str:

@@ -33,10 +33,14 @@ class Library:
         assert made.returncode == 0, made.stderr
         self.first = self.run("sync", str(self.folder), "--json", timeout=300)
 
-    def state(self) -> dict[str, tuple[int, int]]:
-        """Every file of the data folder but SQLite's shared memory, which readers touch too."""
-        files = (path for path in self.data.rglob("*") if path.is_file() and path.suffix != ".sqlite3-shm")
-        return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+    def state(self) -> dict[str, tuple[int, int] | None]:
+        """Everything in the folder that commands are run in, the data folder and the library among it; of files their
+        size and time, but not of SQLite's shared memory, which readers touch too."""
+        return {
+            str(path): None if path.is_dir() else (path.stat().st_size, path.stat().st_mtime_ns)
+            for path in self.data.parent.rglob("*")
+            if not path.name.endswith("-shm")
+        }
 
     def adapters(self) -> list[dict[str, str]]:
         answer = self.run("sql", "SELECT adapter_id, name FROM adapters ORDER BY name", "--format", "json")
@@ -65,6 +69,7 @@ def test_a_dry_run_tells_every_change_and_writes_nothing(library: Library) -> No
     try:
         shown = library.run("sync", "--dry-run")
         as_json = json.loads(library.run("sync", "--dry-run", "--json").stdout)
+        after = library.state()
     finally:
         added.unlink()
     assert shown.returncode == 0, shown.stderr
@@ -72,7 +77,7 @@ def test_a_dry_run_tells_every_change_and_writes_nothing(library: Library) -> No
     assert header[:2] == ["change", "kind"]
     assert ["new", "weight", str(added)] in [[row[0], row[1], row[3]] for row in rows]
     assert as_json["counts"] == {"new": 1}
-    assert library.state() == before
+    assert after == before
 
 
 def test_a_dry_run_without_a_database_makes_none(library: Library, run: Run, tmp_path: Path) -> None:
