@@ -1,7 +1,9 @@
 """An interrupt is noticed whoever handles the signal, and puts everything back."""
 
+import gc
 import logging
 import signal
+import sys
 
 import dagster as dg
 import pytest
@@ -32,3 +34,27 @@ def test_what_was_there_before_is_put_back() -> None:
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+class _Collected:
+    """Raises where Python can only print: in the last moment of an object."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __del__(self) -> None:
+        raise self._error
+
+
+def test_an_interrupt_in_the_garbage_collector_prints_nothing_and_any_other_error_does() -> None:
+    printed: list[type[BaseException] | None] = []
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: printed.append(unraisable.exc_type)
+    try:
+        with Interrupts():
+            _Collected(dg.DagsterExecutionInterruptedError())
+            _Collected(KeyError())
+            gc.collect()
+    finally:
+        sys.unraisablehook = before
+    assert printed == [KeyError]
