@@ -97,7 +97,9 @@ class _Pass:
     def __init__(self, database: Database, settings: Settings, progress: Progress, total: int) -> None:
         self._database = database
         self._progress = progress
-        self._pool: Pool[BundleTask, Derived] = Pool(Call.DERIVE, settings, expected=total, failed=deriving.failed)
+        self._pool: Pool[BundleTask, Derived] = Pool(
+            Call.DERIVE, settings, expected=total, failed=deriving.failed, weigh=_bytes_of
+        )
         self._counts: Counter[str] = Counter()
         self._bundled: dict[int, Bundled] = {}
         self._hollow: list[int] = []
@@ -196,6 +198,10 @@ class _Pass:
             for name in ("inserted", "updated", "skipped", "missing", "deleted", "findings"):
                 setattr(total, name, getattr(total, name) + getattr(written, name))
         return total
+
+
+def _bytes_of(task: BundleTask) -> int:
+    return sum(len(document.raw) for document in task.documents)
 
 
 def _refused(item: Derived, fault: str) -> Derived:

@@ -31,6 +31,12 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+AHEAD: Final = 16
+"""Batches per worker that are asked for ahead: as many as are done while their predecessors are written."""
+AHEAD_BYTES: Final = 32 * 2**20
+"""Bytes of tasks under way at most, but for one batch per worker."""
+
+
 class WorkerDied(RuntimeError):  # noqa: N818 - an event of the worker, handled here
     """The worker ended while it worked on a batch."""
 
@@ -90,35 +96,42 @@ class Pool(Generic[TaskT, ResultT]):
         *,
         expected: int,
         failed: Callable[[TaskT, str], ResultT],
+        weigh: Callable[[TaskT], int] = lambda _task: 0,
     ) -> None:
         """`expected` tasks decide whether processes are worth their start; `failed` makes the result of a task that
-        raised, or that ended its worker: no task can stop the others."""
+        raised, or that ended its worker: no task can stop the others; `weigh` gives the bytes of a task."""
         self._call = call
         self._function, self._tasks, self._results = CALLS[call]
         self._max_bytes = settings.max_document_bytes
         self._failed = failed
+        self._weigh = weigh
         count = settings.ingest_workers or usable_cores()
         self._size = count if expected > FEW and count > 1 else 0
         self._idle: deque[_Worker] = deque(_Worker() for _ in range(self._size))
         self._guard = threading.Lock()
 
     def map(self, batches: Iterable[Sequence[TaskT]]) -> Iterator[list[ResultT]]:
-        """The results of each batch, in the order of the batches; at most two batches per worker are under way."""
+        """The results of each batch, in the order of the batches, of which a bounded number is under way."""
         if not self._size:
             for batch in batches:
                 yield self._here(batch)
             return
         with ThreadPoolExecutor(self._size) as threads:
-            under_way: deque[Future[list[ResultT]]] = deque()
+            under_way: deque[tuple[Future[list[ResultT]], int]] = deque()
+            size = 0
             try:
                 for batch in batches:
-                    under_way.append(threads.submit(self._away, batch))
-                    if len(under_way) > 2 * self._size:
-                        yield under_way.popleft().result()
+                    weight = sum(map(self._weigh, batch))
+                    under_way.append((threads.submit(self._away, batch), weight))
+                    size += weight
+                    while len(under_way) > AHEAD * self._size or (size > AHEAD_BYTES and len(under_way) > self._size):
+                        future, weight = under_way.popleft()
+                        size -= weight
+                        yield future.result()
                 while under_way:
-                    yield under_way.popleft().result()
+                    yield under_way.popleft()[0].result()
             finally:
-                for future in under_way:
+                for future, _ in under_way:
                     future.cancel()
                 threads.shutdown(wait=True)
                 for worker in self._idle:
