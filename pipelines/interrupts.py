@@ -34,24 +34,18 @@ class Interrupts:
         self._previous = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
         # SIGTERM takes the way of Ctrl-C, which Dagster handles.
         self._handler = signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
-        self._unraisable = sys.unraisablehook
-        sys.unraisablehook = self._pass_over
+        self._hook = sys.unraisablehook
+        sys.unraisablehook = self._unraisable
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        sys.unraisablehook = self._unraisable
         sys.unraisablehook = self._hook
         signal.signal(signal.SIGTERM, self._handler)
         signal.set_wakeup_fd(self._previous)
         self._read.close()
         self._write.close()
-
-    def _pass_over(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        # The interrupt is not lost, so its traceback would only alarm whoever pressed Ctrl-C.
-        if not isinstance(unraisable.exc_value, dg.DagsterExecutionInterruptedError):
-            self._unraisable(unraisable)
 
     def _unraisable(self, ignored: "sys.UnraisableHookArgs") -> None:
         """An interrupt that Python had to forget is not lost, so there is nothing to tell about it."""
