@@ -1,4 +1,4 @@
-"""Contradictions: where the documents about a weight file state other things than were measured of it.
+"""Contradictions: where what is said of a weight file, if only by its place, is not what was measured of it.
 
 A claim is never corrected, only held against the measurement; the finding says which document, what, and what to do.
 """
@@ -23,9 +23,7 @@ def contradictions(statements: Sequence[Statement], weight: WeightFacts) -> list
         finding = _sha256_mismatch(statement, weight) or _payload_mismatch(statement, weight)
         if finding is not None:
             findings.append(finding)
-    finding = _base_model_mismatch(statements, weight)
-    if finding is not None:
-        findings.append(finding)
+    findings.extend(found for found in (_base_model_mismatch(statements, weight), _no_adapter(weight)) if found)
     return findings
 
 
@@ -66,6 +64,23 @@ def _payload_mismatch(statement: Statement, weight: WeightFacts) -> Finding | No
             f"{weight.payload_sha256[:12]}…: the weights were changed after the hash was written."
         ),
         data={"document": statement.source.path, "claimed": claimed, "measured": weight.payload_sha256},
+    )
+
+
+def _no_adapter(weight: WeightFacts) -> Finding | None:
+    """A checkpoint or an embedding among the adapters. Listed all the same: an adapter of a new kind looks like it."""
+    header = weight.header
+    if header is None or not header.tensor_count or header.network_type is not None:
+        return None
+    return Finding(
+        code=FindingCode.NO_ADAPTER_TENSORS,
+        severity=Severity.WARNING,
+        path=weight.path,
+        message=(
+            f"{weight.path} holds {header.tensor_count:,} tensors, none of a known adapter network: it may be a "
+            "checkpoint or an embedding. It is listed; keep files of other kinds outside the library's folders."
+        ),
+        data={"tensors": header.tensor_count},
     )
 
 

@@ -98,5 +98,6 @@ class FindingCode(StrEnum):
     PAYLOAD_HASH_MISMATCH = "payload_hash_mismatch"
     BASE_MODEL_MISMATCH = "base_model_mismatch"
     NO_WEIGHT_FILE_CLAIMED = "no_weight_file_claimed"
+    NO_ADAPTER_TENSORS = "no_adapter_tensors"
     NOT_A_LORA = "not_a_lora"
     DOCUMENT_SAYS_NOT_A_LORA = "document_says_not_a_lora"

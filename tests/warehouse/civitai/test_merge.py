@@ -361,3 +361,15 @@ def test_drafts_are_plain_data() -> None:
     encoded = msgspec.json.encode(result)
     assert msgspec.json.decode(encoded)["examples"][0]["url"] == "https://image.example/1.png"
     assert msgspec.json.decode(encoded)["file_state"] == "remote"
+
+
+def test_a_weight_without_adapter_tensors_is_listed_and_told() -> None:
+    checkpoint = HeaderFacts(tensor_count=686, base_model="SD 1.5", base_model_confidence=0.9)
+    result = merged(beside=weight(header=checkpoint))
+    assert [(finding.code, finding.severity) for finding in result.findings] == [
+        (FindingCode.NO_ADAPTER_TENSORS, Severity.WARNING)
+    ]
+    assert "686 tensors" in result.findings[0].message
+    assert [draft.file_state for draft in result.drafts] == ["present"]
+    unread = merged(beside=weight(header=HeaderFacts()))
+    assert unread.findings == []
