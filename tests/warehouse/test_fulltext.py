@@ -88,7 +88,10 @@ def test_segmenting_is_stable(text: str) -> None:
 
 
 @given(st.text(st.one_of(st.characters(codec="ascii"), st.characters(max_codepoint=0x2FFF))))
+@example("0⼀")
 def test_words_are_cut_alike_by_bytes_and_by_characters(text: str) -> None:
+    # Radicals and jamo fold to characters that are cut into bigrams, which is another test's matter.
+    assume(all(ord(character) < 0x3040 for character in fold(text)))
     assert segment(text).split() == re.findall(r"[^\W_]+", fold(text))
 
 
