@@ -45,22 +45,20 @@ class PublicationError(RuntimeError):
     """A generation could not be published. The pointer has not moved."""
 
 
-def _sync_tree(folder: Path) -> None:
-    for directory, _, names in os.walk(folder):
-        for target in [*(Path(directory) / name for name in names), Path(directory)]:
-            descriptor = os.open(target, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Have a file or a folder on disk, not in a cache."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_tree(folder: Path) -> None:
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            _sync(Path(directory) / name)
+        _sync(Path(directory))
 
 
 def _move_pointer(connection: Connection, kind: str, generation_pk: int, note: str | None) -> None:
@@ -100,7 +98,7 @@ def publish(
         if finish is not None:
             finish(final, manifest)
             _sync_tree(final)
-        _sync_folder(parent)
+        _sync(parent)
         with database.write() as connection:
             created = utc_now()
             pk = connection.execute(
