@@ -35,5 +35,20 @@ async def _services(connection: HTTPConnection) -> Services:
     return services
 
 
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asked, for the records of what was changed."""
+
+    key_name: str | None
+    """The name of the key that was sent; None where no keys are configured."""
+    request_id: str
+
+
+async def _actor(connection: HTTPConnection) -> Actor:
+    state = connection.scope["state"]
+    return Actor(key_name=state.get("key_name"), request_id=state["request_id"])
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
+ActorDep = Annotated[Actor, Depends(_actor)]
 AdapterId = Annotated[str, Path(description="The adapter's id.", examples=[ADAPTER_ID])]
