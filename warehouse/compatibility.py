@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, product
 from typing import Final
 
 
@@ -82,6 +82,8 @@ ECOSYSTEMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Ecosystem -> its base models as Civitai spells them (and as other tools do). A name under several says too little."""
 
+_WAN_14B: Final = ("Wan 2.1 14B t2v", "Wan 2.1 14B i2v", "Wan 2.2 T2V-A14B", "Wan 2.2 I2V-A14B")
+
 PARTIAL: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (
         ("SDXL", "Pony", "Illustrious"),
@@ -136,33 +138,42 @@ PARTIAL: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
         "Pony V7 has AuraFlow's layers, but was trained so far from it that adapters work weakly or change style",
     ),
     (
-        ("Wan 2.1 14B t2v", "Wan 2.1 14B i2v", "Wan 2.2 T2V-A14B", "Wan 2.2 I2V-A14B"),
+        _WAN_14B,
         "Wan's 14B transformers have the same layers but for images that they take: adapters load, with other results",
     ),
 )
 """Groups of ecosystems whose adapters go together partially, pair by pair, with the reason."""
 
-APART: Final[tuple[tuple[str, str, str], ...]] = (
-    ("SD 1", "SDXL", "their U-Nets differ, and one attends to text of width 768, the other of 2048: no layer fits"),
-    ("SD 1", "SD 2", "one attends to text of width 768, the other of 1024: the layers do not fit"),
-    ("SD 1", "SD 2 768", "one attends to text of width 768, the other of 1024: the layers do not fit"),
-    ("SDXL", "Kolors", "Kolors has a U-Net like SDXL's, trained from nothing on another text encoder"),
-    ("SDXL", "Playground v2", "Playground v2 has SDXL's layers, but its weights were trained from nothing"),
-    ("SD 3", "SD 3.5 Medium", "SD 3.5 Medium was trained anew, with a second attention in half of its blocks"),
-    ("SD 3", "SD 3.5 Large", "one has blocks of width 1536, the other of 2432: no layer fits"),
-    ("SD 3.5 Medium", "SD 3.5 Large", "one has blocks of width 1536, the other of 2432: no layer fits"),
-    ("Pony", "Pony V7", "Pony is made of SDXL's layers, Pony V7 of AuraFlow's: they share a name alone"),
-    ("Flux.1", "Flux.2", "one has blocks of width 3072, the other of 6144: no layer fits"),
-    ("Flux.2 Klein 9B", "Flux.2 Klein 4B", "one has blocks of width 4096, the other of 3072: no layer fits"),
-    ("PixArt-α", "PixArt-Σ", "PixArt-Σ draws for another VAE, so that the same weights mean other pictures"),
-    ("Wan 2.1 1.3B", "Wan 2.1 14B t2v", "one has blocks of width 1536, the other of 5120: no layer fits"),
-    ("Wan 2.2 TI2V-5B", "Wan 2.1 14B t2v", "one has blocks of width 3072, the other of 5120: no layer fits"),
-    ("Wan 2.2 TI2V-5B", "Wan 2.2 T2V-A14B", "one has blocks of width 3072, the other of 5120: no layer fits"),
-    ("Wan 2.2 TI2V-5B", "Wan 2.2 I2V-A14B", "one has blocks of width 3072, the other of 5120: no layer fits"),
-    ("CogVideoX 2B", "CogVideoX 5B", "one has blocks of width 1920, the other of 3072: no layer fits"),
-    ("Hunyuan-DiT", "HunyuanVideo", "one makes images, the other videos, of layers that have nothing in common"),
+_SDXL_LAYERS: Final = ("SDXL", "Pony", "Illustrious", "NoobAI")
+
+APART: Final[tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...]] = (
+    (("SD 1",), _SDXL_LAYERS, "one attends to text of width 768, the other of 2048, in other U-Nets: no layer fits"),
+    (("SD 2", "SD 2 768"), _SDXL_LAYERS, "one attends to text of width 1024, the other of 2048: no layer fits"),
+    (("SD 1",), ("SD 2", "SD 2 768"), "one attends to text of width 768, the other of 1024: those layers do not fit"),
+    (("Kolors",), _SDXL_LAYERS, "Kolors has a U-Net like SDXL's, trained from nothing on another text encoder"),
+    (("Playground v2",), _SDXL_LAYERS, "Playground v2 has SDXL's layers, but its weights were trained from nothing"),
+    (("SD 3",), ("SD 3.5 Medium",), "SD 3.5 Medium was trained anew, with a second attention in half of its blocks"),
+    (("SD 3.5 Large",), ("SD 3", "SD 3.5 Medium"), "one has blocks of width 2432, the other of 1536: no layer fits"),
+    (("Pony",), ("Pony V7",), "Pony is made of SDXL's layers, Pony V7 of AuraFlow's: they share a name alone"),
+    (
+        ("Flux.2",),
+        ("Flux.1", "Flux.1 Krea", "Flux.1 Kontext", "Chroma"),
+        "one has blocks of width 6144, the other of 3072: no layer fits",
+    ),
+    (
+        ("Flux.2 Klein 9B", "Flux.2 Klein 9B-base"),
+        ("Flux.2 Klein 4B", "Flux.2 Klein 4B-base"),
+        "one has blocks of width 4096, the other of 3072: no layer fits",
+    ),
+    (("PixArt-α",), ("PixArt-Σ",), "PixArt-Σ draws for another VAE, so that the same weights mean other pictures"),
+    (("Wan 2.1 1.3B",), _WAN_14B, "one has blocks of width 1536, the other of 5120: no layer fits"),
+    (("Wan 2.2 TI2V-5B",), _WAN_14B, "one has blocks of width 3072, the other of 5120: no layer fits"),
+    (("CogVideoX 2B",), ("CogVideoX 5B",), "one has blocks of width 1920, the other of 3072: no layer fits"),
+    (("Hunyuan-DiT",), ("HunyuanVideo",), "one makes images, the other videos, of layers with nothing in common"),
 )
-"""Pairs that are easily taken to go together, with the reason why they do not. Pairs in neither table do not either."""
+"""Ecosystems that are easily taken to go together and do not, each of the first with each of the second, with the
+reason. A pair in neither table does not go together either.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +222,11 @@ def _edges() -> dict[frozenset[str], Relation]:
         for ecosystems, reason in PARTIAL
         for pair in combinations(ecosystems, 2)
     }
-    edges.update((frozenset((first, second)), Relation(Verdict.NONE, reason)) for first, second, reason in APART)
+    edges.update(
+        (frozenset(pair), Relation(Verdict.NONE, reason))
+        for firsts, seconds, reason in APART
+        for pair in product(firsts, seconds)
+    )
     return edges
 
 
@@ -242,7 +257,7 @@ def relation(first: str | None, second: str | None) -> Relation:
 def why_unknown(base_model: str | None) -> str:
     """Why nothing can be said of adapters of a base model that belongs to no ecosystem."""
     if base_model is None or not base_model.strip():
-        return "a base model is not stated"
+        return "no base model is stated"
     return f"{base_model} is no base model that is known here"
 
 

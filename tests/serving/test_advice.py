@@ -118,7 +118,7 @@ def test_clashes_are_named_with_their_reason() -> None:
     assert advice.compatibility.verdict is compatibility.Verdict.NONE
     (first, second) = advice.warnings
     assert first.startswith("Pony (C) and SD 1.5 (B) do not go together: ")
-    assert second.startswith("SD 1.5 (B) and SDXL 1.0 (A (v1)) do not go together: their U-Nets differ")
+    assert second.startswith("SD 1.5 (B) and SDXL 1.0 (A (v1)) do not go together: one attends to text of width 768")
     assert [pair.relation.verdict.value for pair in advice.compatibility.pairs] == ["none", "none", "partial"]
 
 
