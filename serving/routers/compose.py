@@ -25,7 +25,6 @@ _log = logging.getLogger(__name__)
     summary="Compose a prompt",
     operation_id="compose_prompt",
     response_model=ComposeAnswer,
-    response_model_exclude_unset=True,
     responses=problems.documented(413, 422),
 )
 def compose_prompt(services: ServicesDep, question: ComposeQuestion) -> Response:
