@@ -18,7 +18,7 @@ from serving.figures import Figures
 from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, RequestContext, UnexpectedErrors
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
-from serving.routers import adapters, compose, dashboard, recommendations, system
+from serving.routers import adapters, audit, compose, dashboard, recommendations, system
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
 from serving.version import VERSION
@@ -108,7 +108,7 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
-    for router in (adapters.router, compose.router, recommendations.router, dashboard.router):
+    for router in (adapters.router, compose.router, recommendations.router, dashboard.router, audit.router):
         v1.include_router(router)
     app.include_router(v1)
     aliases = APIRouter(prefix="/api", include_in_schema=False)
