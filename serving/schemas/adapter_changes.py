@@ -5,6 +5,7 @@ not: answers (`schemas.adapters`), rules that need the disk or the database (`wa
 """
 
 import math
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
@@ -28,6 +29,8 @@ _MAX_PATH: Final = 4_096
 _MAX_TEXT: Final = 20_000
 _INT32: Final = 2**31
 _INT64: Final = 2**63
+_RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:")
+_BREAKS: Final = frozenset("\n\r\t")
 
 
 def _storable(text: str) -> str:
@@ -46,15 +49,16 @@ def _storable(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    cleaned = names.strip_invisible(_storable(text)).strip()
-    if cleaned != text.strip() or "\n" in cleaned:
+    cleaned = text.strip(" ")
+    if names.strip_invisible(_storable(cleaned)).strip() != cleaned or not _BREAKS.isdisjoint(cleaned):
         raise PydanticCustomError("control_character", "must not hold line breaks, control or invisible characters")
     return cleaned
 
 
 def _named(text: str) -> str:
-    cleaned = _storable(text).strip()
-    if not cleaned:
+    # Spaces around it are a slip of the hand; any other blank would be a surprise.
+    cleaned = _storable(text).strip(" ")
+    if not cleaned.strip():
         raise PydanticCustomError("blank", "must not be blank")
     if names.clean_name(cleaned) != cleaned:
         raise PydanticCustomError(
@@ -76,7 +80,7 @@ def _blank_as_none(value: Any) -> Any:
 
 
 def _moment(value: Any) -> Any:
-    if value is not None and not isinstance(value, str):
+    if value is not None and not (isinstance(value, str) and _RFC3339.match(value)):
         raise PydanticCustomError("not_rfc3339", "must be a time in RFC 3339, like 2025-03-02T09:30:00Z")
     return value
 
