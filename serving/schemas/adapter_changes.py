@@ -126,8 +126,11 @@ def _storable_json(value: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(item, float):
             if not math.isfinite(item):
                 raise PydanticCustomError("finite_number", "must hold finite numbers only")
+            if abs(item) >= _INT64:
+                # PostgreSQL spells them out as integers, which many a client cannot read.
+                raise PydanticCustomError("too_large", "must not hold numbers beyond 64 bits")
         elif isinstance(item, int) and not -_INT64 <= item < _INT64:
-            raise PydanticCustomError("too_large", "must not hold integers beyond 64 bits")
+            raise PydanticCustomError("too_large", "must not hold numbers beyond 64 bits")
     if len(msgspec.json.encode(value)) > MAX_JSON_BYTES:
         raise PydanticCustomError("too_large", f"must not be larger than {MAX_JSON_BYTES // 1024} KiB")
     return value

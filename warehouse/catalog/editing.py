@@ -220,6 +220,9 @@ def same(value: Any, other: Any) -> bool:
         return value.keys() == other.keys() and all(same(value[key], other[key]) for key in value)
     if isinstance(value, list) and isinstance(other, list):
         return len(value) == len(other) and all(map(same, value, other))
+    if isinstance(value, float) and isinstance(other, int | float):
+        # A database may give back an integer for 1e18, of which the shortest decimal was stored.
+        return value == float(other)
     return bool(value == other)
 
 
