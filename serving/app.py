@@ -26,6 +26,15 @@ from warehouse import migrations
 from warehouse.engine import Database, open_database
 from warehouse.settings import Settings, get_settings
 
+_PARTS = (
+    adapters,
+    compose,
+    recommendations,
+    dashboard,
+    audit,
+)
+"""What stands below /api/v1."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -108,8 +117,8 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
-    for router in (adapters.router, compose.router, recommendations.router, dashboard.router, audit.router):
-        v1.include_router(router)
+    for part in _PARTS:
+        v1.include_router(part.router)
     app.include_router(v1)
     aliases = APIRouter(prefix="/api", include_in_schema=False)
     for router in (recommendations.router, dashboard.router):
