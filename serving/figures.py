@@ -1,7 +1,7 @@
 """Figures that need a scan, kept in the process so that no request pays for one again while nothing changed.
 
-Belongs here: the embedded count (kept until embeddings change), the published summary (kept until the next
-publication), the devices (found once). Does not: figures that a counter or an index gives at once.
+Belongs here: the published summary (kept until the next publication), the devices (found once). Does not: figures that
+a counter or an index gives at once.
 """
 
 import logging
@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection
-
 from warehouse import generations
 from warehouse.engine import Database
-from warehouse.queries import embeddings
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,21 +36,8 @@ class Figures:
         self._database = database
         self._settings = settings
         self._lock = threading.Lock()
-        self._embedded: tuple[Any, dict[str, int]] | None = None
         self._published: tuple[int, PublishedFigures] | None = None
         self._devices: list[Device] | None = None
-
-    def by_space(self, connection: Connection) -> dict[str, int]:
-        """How many adapters have a vector, by space."""
-        stamp = embeddings.change_stamp(connection)
-        with self._lock:
-            if self._embedded is None or self._embedded[0] != stamp:
-                self._embedded = (stamp, embeddings.coverage(connection))
-            return self._embedded[1]
-
-    def embedded(self, connection: Connection) -> int:
-        """How many adapters have a vector in the space that most have one in."""
-        return max(self.by_space(connection).values(), default=0)
 
     def published(self) -> PublishedFigures:
         """The published summary; empty before the first publication."""

@@ -1,7 +1,8 @@
-"""Exact counts of adapters by facet, kept by the very transactions that change adapters.
+"""Exact counts of adapters by facet, kept by the very transactions that change adapters or their vectors.
 
 A list page must say how many adapters match without counting them, so whoever inserts, changes or deletes adapters
-sums the difference here and applies it in the same transaction. `recount` is the truth that checks compare with.
+sums the difference here and applies it in the same transaction; so does whoever writes vectors, for how many adapters
+have one in each space. `recount` is the truth that checks compare with.
 """
 
 from collections import Counter
@@ -11,14 +12,20 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from warehouse.models import Adapter, AdapterTag, FacetCount
+from warehouse.models import Adapter, AdapterTag, Embedding, FacetCount
 
 ALL = "all"
 """The facet with the single value '' that counts every adapter."""
 
+EMBEDDED = "embedded"
+"""The facet that counts, under the name of each space, the adapters that have a vector in it."""
+
 COLUMN_FACETS = ("active", "base_model", "archetype", "author_username", "nsfw_level", "file_state")
 
 FacetKey = tuple[str, str]
+
+_PARAMETERS = 500
+"""Values in one statement."""
 
 
 def value_of(value: Any) -> str:
@@ -45,6 +52,24 @@ def tally(rows: Sequence[Mapping[str, Any]], tags: Iterable[str]) -> Counter[Fac
             counts[facet, value_of(value)] += count
     for tag, count in Counter(tags).items():
         counts["tag", tag] += count
+    return counts
+
+
+def vectors_of(connection: Connection, adapter_pks: Sequence[int]) -> Counter[FacetKey]:
+    """The counters in which the vectors of adapters are counted: whoever deletes adapters takes these off, because
+    their vectors go with them. The adapters stay locked until commit, so that none gets another vector meanwhile."""
+    counts: Counter[FacetKey] = Counter()
+    numbers = sorted(adapter_pks)
+    for start in range(0, len(numbers), _PARAMETERS):
+        part = numbers[start : start + _PARAMETERS]
+        connection.execute(select(Adapter.pk).where(Adapter.pk.in_(part)).order_by(Adapter.pk).with_for_update())
+        found = connection.execute(
+            select(Embedding.embedding_type, func.count())
+            .where(Embedding.adapter_pk.in_(part))
+            .group_by(Embedding.embedding_type)
+        )
+        for space, count in found:
+            counts[EMBEDDED, space] += count
     return counts
 
 
@@ -80,6 +105,7 @@ def _truth() -> list[Any]:
         column = getattr(Adapter, facet)
         selects.append(select(literal(facet), column, func.count()).group_by(column))
     selects.append(select(literal("tag"), AdapterTag.tag, func.count()).group_by(AdapterTag.tag))
+    selects.append(select(literal(EMBEDDED), Embedding.embedding_type, func.count()).group_by(Embedding.embedding_type))
     return selects
 
 

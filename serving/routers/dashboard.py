@@ -14,7 +14,7 @@ from serving.deps import Services, ServicesDep
 from serving.schemas.dashboard import DashboardStats, FeaturedLora, FeedItem
 from warehouse import facets
 from warehouse.models import utc_now
-from warehouse.queries import breakdowns, dashboard
+from warehouse.queries import breakdowns, dashboard, embeddings
 
 router = APIRouter(prefix="/dashboard", tags=["dashboard"])
 
@@ -34,7 +34,7 @@ def _library(services: Services) -> dict[str, Any]:
     published = services.figures.published()
     with services.database.read() as connection:
         total = facets.count_of(connection)
-        embedded = services.figures.embedded(connection)
+        embedded = max(embeddings.coverage(connection).values(), default=0)
         groups = {
             name: [
                 {"value": value or None, "count": count}

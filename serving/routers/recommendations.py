@@ -227,7 +227,7 @@ def get_stats(services: ServicesDep) -> Response:
     """Coverage of this moment, the devices of this machine, and the published index."""
     with services.database.read() as connection:
         total = facets.count_of(connection)
-        by_space = services.figures.by_space(connection)
+        by_space = embeddings.coverage(connection)
     embedded = max(by_space.values(), default=0)
     state = services.recommender.state()
     devices = [dataclasses.asdict(device) for device in services.figures.devices()]

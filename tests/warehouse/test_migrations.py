@@ -5,11 +5,13 @@ import warnings
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import delete, inspect
 
-from warehouse import migrations
+from tests.warehouse.marts import library
+from warehouse import facets, migrations
 from warehouse.engine import Database, connect
-from warehouse.models import Base
+from warehouse.models import Base, FacetCount
+from warehouse.queries import embeddings
 
 
 def _differences(database: Database) -> list[object]:
@@ -48,3 +50,14 @@ def test_a_database_without_tables_is_refused_with_the_remedy(tmp_path: object) 
     with pytest.raises(migrations.SchemaError, match="lora-manager upgrade"):
         migrations.require_head(database)
     database.dispose()
+
+
+def test_vectors_that_are_there_are_counted_by_the_upgrade(database: Database) -> None:
+    migrations.downgrade(database, "0001")
+    library.fill(database)
+    with database.write() as connection:
+        connection.execute(delete(FacetCount).where(FacetCount.facet == facets.EMBEDDED))
+    migrations.upgrade(database)
+    with database.read() as connection:
+        assert embeddings.coverage(connection)["semantic"] > 0
+        assert facets.stored(connection) == facets.recount(connection)

@@ -75,6 +75,7 @@ def _hand_over(connection: Connection, old_key: str, new_key: str, file_pk: int,
         difference.update(userstate.carry_over(connection, old.pk, [new.pk]))
         tags = connection.execute(select(AdapterTag.tag).where(AdapterTag.adapter_pk == new.pk)).scalars().all()
         difference.subtract(facets.keys_of(dict(new._mapping), tags))
+        difference.subtract(facets.vectors_of(connection, [new.pk]))
         connection.execute(delete(Adapter).where(Adapter.pk == new.pk))
     connection.execute(
         update(Adapter)

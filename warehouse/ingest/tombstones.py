@@ -40,6 +40,7 @@ def bury(connection: Connection, adapter_pks: Iterable[int]) -> int:
     difference: Counter[FacetKey] = Counter()
     for row in rows:
         difference.subtract(facets.keys_of(dict(row._mapping), tags[row.pk]))
+    difference.subtract(facets.vectors_of(connection, pks))
     _delete_findings(connection, rows)
     groups = connection.execute(
         select(Duplicate.kind, Duplicate.group_key).where(bulk.among(connection, Duplicate.adapter_pk, pks)).distinct()

@@ -419,6 +419,7 @@ class _Writer:
         tags = self._tags(pks)
         for row in gone:
             self._facets.subtract(facets.keys_of(dict(row._mapping), tags.get(row.pk, ())))
+        self._facets.subtract(facets.vectors_of(self._connection, pks))
         self._connection.execute(delete(Adapter).where(Adapter.pk.in_(pks)))
         self._written.deleted += len(gone)
 

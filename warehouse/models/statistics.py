@@ -46,6 +46,7 @@ class Activity(Base):
     __tablename__ = "activity"
     __table_args__ = (
         Index("ix_activity_at", "at"),
+        Index("ix_activity_kind_at", "kind", "at"),
         {"sqlite_autoincrement": True, "comment": "Activity feed."},
     )
 

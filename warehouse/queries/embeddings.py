@@ -5,12 +5,11 @@ Does not belong here: vectors themselves and what is due to be computed (`wareho
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from warehouse import facets
-from warehouse.models import Adapter, Embedding
+from warehouse.models import Embedding, FacetCount
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +39,8 @@ def status(connection: Connection, adapter_pk: int) -> EmbeddingStatus:
 
 
 def coverage(connection: Connection) -> dict[str, int]:
-    """How many adapters have a vector in each space: a scan of one index, so its result is kept (`change_stamp`)."""
-    rows = connection.execute(select(Embedding.embedding_type, func.count()).group_by(Embedding.embedding_type)).all()
-    return {row[0]: row[1] for row in rows}
-
-
-def change_stamp(connection: Connection) -> tuple[Any, ...]:
-    """What differs whenever a count of embeddings can differ: numbers are never reused, so three look-ups tell.
-
-    An adapter that is deleted takes its embeddings along, and is missing from the counter of all.
-    """
-    return (
-        facets.count_of(connection),
-        connection.execute(select(func.max(Embedding.pk))).scalar(),
-        connection.execute(select(func.max(Adapter.pk))).scalar(),
+    """How many adapters have a vector, by space, from the maintained counters; spaces without any are left out."""
+    statement = select(FacetCount.value, FacetCount.count).where(
+        FacetCount.facet == facets.EMBEDDED, FacetCount.count > 0
     )
+    return dict(connection.execute(statement.order_by(FacetCount.value)).all())

@@ -8,6 +8,7 @@ newer than an index is a range of numbers (`search`).
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert, or_, select, update
 
+from warehouse import facets
 from warehouse.engine import Database
 from warehouse.ids import new_id
 from warehouse.ingest.progress import Progress, Silence
@@ -314,10 +316,12 @@ class _Writer:
             row.adapter_pk: (row.id, row.created_at)
             for row in connection.execute(select(Embedding.adapter_pk, Embedding.id, Embedding.created_at).where(mine))
         }
-        connection.execute(delete(Embedding).where(mine))
+        gone = connection.execute(delete(Embedding).where(mine)).rowcount
         kept = [row for row in rows if row["adapter_pk"] in alive]
         for row in kept:
             row["id"], row["created_at"] = before.get(row["adapter_pk"], (row["id"], row["created_at"]))
         if kept:
             connection.execute(insert(Embedding), kept)
+        # What is deleted is counted by the delete itself: the rows may have gone with their adapters meanwhile.
+        facets.apply(connection, Counter({(facets.EMBEDDED, self._space.name.value): len(kept) - gone}))
         return len(kept)

@@ -11,8 +11,11 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from tests.warehouse.vectors import library
+from warehouse import facets
 from warehouse.engine import Database
+from warehouse.ingest.tombstones import bury
 from warehouse.models import Adapter, AdapterDetail, Embedding
+from warehouse.queries import embeddings
 from warehouse.settings import Settings
 from warehouse.vectors import SPACES, EncoderError, compute_embeddings, decode_vector
 from warehouse.vectors.codec import decode_vectors, encode_vectors
@@ -136,6 +139,27 @@ def test_an_adapter_deleted_while_it_is_computed_is_left_out(database: Database,
         connection.execute(delete(Adapter).where(Adapter.pk == 1))
     assert writer.write(known) == (1, 0)
     assert set(_rows(database)) == {2}
+
+
+def test_vectors_are_counted_as_they_come_and_go(database: Database, settings: Settings) -> None:
+    library.fill(database, *(library.adapter(pk) for pk in range(1, 6)))
+
+    def counted() -> dict[str, int]:
+        with database.read() as connection:
+            truth = facets.recount(connection)
+            kept = embeddings.coverage(connection)
+        assert kept == {space: count for (facet, space), count in truth.items() if facet == facets.EMBEDDED}
+        return kept
+
+    assert counted() == {}
+    compute_embeddings(database, settings, "semantic")
+    compute_embeddings(database, settings, "technical", adapter_ids=[library.adapter(2)["id"]])
+    assert counted() == {"semantic": 5, "technical": 1}
+    compute_embeddings(database, settings, "semantic", force=True)
+    assert counted() == {"semantic": 5, "technical": 1}
+    with database.write() as connection:
+        assert bury(connection, [2, 3]) == 2
+    assert counted() == {"semantic": 3}
 
 
 def test_nothing_to_do_and_bad_names(sqlite_database: Database, settings: Settings) -> None:
