@@ -14,6 +14,7 @@ from warehouse.marts.declaration import Aggregate, Column, ColumnType, Fact, Mar
 from warehouse.marts.errors import (
     MartError,
     NothingPublishedError,
+    QueryCancelledError,
     QueryError,
     QueryFailedError,
     QueryRefusedError,
@@ -22,7 +23,7 @@ from warehouse.marts.errors import (
 )
 from warehouse.marts.export import export_marts
 from warehouse.marts.facts import FACTS
-from warehouse.marts.query import QueryResult, ResultColumn, run_query
+from warehouse.marts.query import QueryResult, RawResult, ResultColumn, run_query, run_query_raw
 from warehouse.marts.reading import read_mart
 from warehouse.marts.snapshots import snapshot_statistics
 
@@ -43,12 +44,14 @@ __all__ = [
     "Mart",
     "MartError",
     "NothingPublishedError",
+    "QueryCancelledError",
     "QueryError",
     "QueryFailedError",
     "QueryRefusedError",
     "QueryResult",
     "QueryTimeoutError",
     "QueryTooLargeError",
+    "RawResult",
     "ResultColumn",
     "current_link",
     "dashboard_summary",
@@ -58,5 +61,6 @@ __all__ = [
     "read_mart",
     "repair_catalog",
     "run_query",
+    "run_query_raw",
     "snapshot_statistics",
 ]

@@ -9,7 +9,7 @@ class MartError(RuntimeError):
 
 
 class NothingPublishedError(LookupError):
-    """No generation of the marts is published yet."""
+    """No generation of the marts is published yet, or its files cannot be read."""
 
 
 class QueryError(ValueError):
@@ -30,3 +30,7 @@ class QueryTimeoutError(QueryError):
 
 class QueryTooLargeError(QueryError):
     """The query needed more memory than it may have."""
+
+
+class QueryCancelledError(RuntimeError):
+    """A query was given up because nobody waits for its result any more."""

@@ -5,17 +5,20 @@ Belongs here: the limits, the process, the typed errors. Does not: what is check
 
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from warehouse.engine import Database
+from warehouse.generations import Published
 from warehouse.marts import sandbox
 from warehouse.marts.catalog import CATALOG, as_pattern, current_catalog
 from warehouse.marts.errors import (
+    NothingPublishedError,
+    QueryCancelledError,
     QueryError,
     QueryFailedError,
     QueryRefusedError,
@@ -34,6 +37,8 @@ MAX_ANSWER_BYTES: Final = 32 * 2**20
 MAX_SQL_BYTES: Final = 100_000
 _START_SECONDS = 10.0
 """Grace for starting the process, and for an interrupt to be heard, before it is killed."""
+_LISTEN_SECONDS = 0.25
+"""How often somebody who no longer wants the answer is heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,25 @@ class ResultColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class RawResult:
+    """What a query gave, its rows as the process wrote them: a JSON array of arrays, or an Arrow IPC stream.
+
+    `truncated`: there were more rows than the limit, or more bytes than `answer_bytes`. `generation`: the one that was
+    read. `seconds`: with the start of the process.
+    """
+
+    columns: tuple[ResultColumn, ...]
+    row_count: int
+    truncated: bool
+    payload: bytes
+    seconds: float
+    generation: Published
+
+
+@dataclass(frozen=True, slots=True)
 class QueryResult:
-    """Rows as JSON values: moments are UTC in ISO 8601 without a zone, as they are published.
+    """Rows as JSON values: moments are UTC in ISO 8601 without a zone, as they are published; an integer or a decimal
+    that a double cannot hold is text.
 
     `truncated`: there were more rows than the limit, or more bytes than `MAX_ANSWER_BYTES`. `generation`: the name of
     the generation that was read.
@@ -57,16 +79,6 @@ class QueryResult:
     truncated: bool
     seconds: float
     generation: str
-
-
-class _Answer(msgspec.Struct):
-    """`sandbox.Answer` as it arrives."""
-
-    columns: list[tuple[str, str]]
-    rows: list[list[Any]]
-    truncated: bool
-    failure: sandbox.Failure | None
-    message: str
 
 
 def run_query(
@@ -81,6 +93,46 @@ def run_query(
     Raises:
         NothingPublishedError: there is nothing to ask yet.
         QueryError: one of its kinds; the message is meant for whoever wrote the query.
+        ValueError: a limit is out of its range.
+    """
+    raw = run_query_raw(database, settings, sql, limit=limit, timeout=timeout)
+    return QueryResult(
+        columns=raw.columns,
+        rows=msgspec.json.decode(raw.payload),
+        truncated=raw.truncated,
+        seconds=raw.seconds,
+        generation=raw.generation.name,
+    )
+
+
+def run_query_raw(
+    database: Database,
+    settings: Settings,
+    sql: str,
+    *,
+    parameters: sandbox.Parameters | None = None,
+    limit: int = DEFAULT_ROWS,
+    timeout: float = DEFAULT_TIMEOUT,
+    answer_bytes: int = MAX_ANSWER_BYTES,
+    form: sandbox.Form = "json",
+    zoned: bool = False,
+    unwanted: threading.Event | None = None,
+) -> RawResult:
+    """Run one SELECT over the current generation and give its first rows unread, for whoever passes them on.
+
+    Args:
+        parameters: JSON values for `?` and `$1`, or by name for `$name`.
+        limit: rows, 1..MAX_ROWS.
+        timeout: seconds of the query itself, above 0, at most MAX_TIMEOUT.
+        answer_bytes: bytes of rows beyond which the answer is cut.
+        form: how rows are written.
+        zoned: moments, which are published in UTC without a zone, are written with it; of JSON alone.
+        unwanted: set by whoever no longer waits for the answer; the process is then killed.
+
+    Raises:
+        NothingPublishedError: there is nothing to ask yet, or its files cannot be read.
+        QueryError: one of its kinds; the message is meant for whoever wrote the query.
+        QueryCancelledError: `unwanted` was set.
         ValueError: a limit is out of its range.
     """
     if not 1 <= limit <= MAX_ROWS:
@@ -98,22 +150,31 @@ def run_query(
         rows=limit,
         timeout=timeout,
         memory_bytes=MEMORY_BYTES,
-        answer_bytes=MAX_ANSWER_BYTES,
+        answer_bytes=answer_bytes,
+        parameters=parameters or [],
+        form=form,
+        zoned=zoned,
+        notes={"generation": published.name, "published_at": published.created_at.isoformat()},
     )
     started = time.perf_counter()
-    answer = _ask(request, published.path)
-    if answer.failure is not None:
-        raise _error(answer, timeout)
-    return QueryResult(
-        columns=tuple(ResultColumn(name, kind) for name, kind in answer.columns),
-        rows=answer.rows,
-        truncated=answer.truncated,
+    outcome, payload = _run(request, published, unwanted)
+    if outcome.failure is not None:
+        raise _error(outcome, timeout)
+    return RawResult(
+        columns=tuple(ResultColumn(name, kind) for name, kind in outcome.columns),
+        row_count=outcome.row_count,
+        truncated=outcome.truncated,
+        payload=payload,
         seconds=time.perf_counter() - started,
-        generation=published.name,
+        generation=published,
     )
 
 
-def _ask(request: sandbox.Request, folder: Path) -> _Answer:
+def _run(
+    request: sandbox.Request, published: Published, unwanted: threading.Event | None
+) -> tuple[sandbox.Outcome, bytes]:
+    if not published.path.is_dir():
+        raise NothingPublishedError(_GONE)
     # -I: nothing of the caller's environment or folder decides what is imported. The environment is empty: a query
     # shall not be able to learn a secret from it.
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
@@ -121,36 +182,57 @@ def _ask(request: sandbox.Request, folder: Path) -> _Answer:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=folder,
+        cwd=published.path,
         env={"LANG": "C.UTF-8"},
         start_new_session=True,
     )
     with process:
         try:
-            output, errors = process.communicate(msgspec.json.encode(request), timeout=request.timeout + _START_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise QueryTimeoutError(_timed_out(request.timeout)) from None
+            output, errors = _listen(process, request, unwanted)
         finally:
             process.kill()
     if process.returncode != 0:
         # The limit of the address space can strike where DuckDB does not expect it.
         last = errors.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-        raise QueryTooLargeError(f"the query broke its process, most likely for want of memory: {last[0]}")
-    return msgspec.json.decode(output, type=_Answer)
+        reason = sandbox.without_paths(last[0], request.folders)
+        raise QueryTooLargeError(f"the query broke its process, most likely for want of memory: {reason}")
+    line, _, payload = output.partition(b"\n")
+    return msgspec.json.decode(line, type=sandbox.Outcome), payload
+
+
+def _listen(
+    process: subprocess.Popen[bytes], request: sandbox.Request, unwanted: threading.Event | None
+) -> tuple[bytes, bytes]:
+    text: bytes | None = msgspec.json.encode(request)
+    deadline = time.monotonic() + request.timeout + _START_SECONDS
+    while True:
+        try:
+            return process.communicate(text, timeout=_LISTEN_SECONDS)
+        except subprocess.TimeoutExpired:
+            text = None
+            if unwanted is not None and unwanted.is_set():
+                raise QueryCancelledError("nobody waits for the answer any more") from None
+            if time.monotonic() > deadline:
+                raise QueryTimeoutError(_timed_out(request.timeout)) from None
+
+
+_GONE = "the published files cannot be read: run `lora-manager sync` to publish them again"
 
 
 def _timed_out(timeout: float) -> str:
     return f"the query did not end within {timeout:g} seconds: ask for less, or allow it more time"
 
 
-def _error(answer: _Answer, timeout: float) -> QueryError:
-    match answer.failure:
+def _error(outcome: sandbox.Outcome, timeout: float) -> QueryError | NothingPublishedError:
+    match outcome.failure:
         case "refused":
-            return QueryRefusedError(answer.message)
+            return QueryRefusedError(outcome.message)
         case "timeout":
             return QueryTimeoutError(_timed_out(timeout))
         case "too_large":
             gigabytes = MEMORY_BYTES / 2**30
             return QueryTooLargeError(f"the query needs more than {gigabytes:g} GiB of memory: group or filter first")
+        case "unavailable":
+            return NothingPublishedError(f"{_GONE} ({outcome.message.splitlines()[0]})")
         case _:
-            return QueryFailedError(answer.message)
+            return QueryFailedError(outcome.message)

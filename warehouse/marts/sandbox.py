@@ -2,14 +2,20 @@
 
 DuckDB's own limits leave gaps: strings and lists are not counted against `memory_limit`, and an interrupt waits for
 the function that is running. So the operating system limits this process, and its parent can kill it. It reads one
-request from standard input and writes one answer to standard output; it imports nothing of the project, because it
-is started as a file and its start is part of every query's time.
+request from standard input and writes to standard output one line that tells what became of it (`Outcome`), and then
+the rows; it imports nothing of the project, because it is started as a file and its start is part of every query's
+time.
 """
 
+import contextlib
+import os
 import resource
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -41,12 +47,29 @@ TABLE_FUNCTIONS: Final = frozenset(
 """Table functions a query may call. Others read files, run text as SQL, take pointers, or change the instance."""
 
 _FETCH_ROWS = 256
+_ARROW_ROWS = 2_048
+"""What DuckDB computes at once, so that little is computed behind a limit."""
 
-Failure = Literal["refused", "failed", "timeout", "too_large"]
+SAFE_INTEGER: Final = 2**53 - 1
+"""The largest integer that every reader of JSON keeps exactly."""
+EXACT_DIGITS: Final = 15
+"""Digits of a decimal that every reader of JSON keeps exactly."""
+
+_NICENESS = 10
+"""A query gives way to what answers other requests of this machine."""
+
+Failure = Literal["refused", "failed", "timeout", "too_large", "unavailable"]
+Form = Literal["json", "arrow"]
+Parameters = list[Any] | dict[str, Any]
+"""Values for `?` and `$1`, or by name for `$name`."""
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A query and its limits."""
+    """A query and its limits.
+
+    `form`: rows as a JSON array of arrays, or as an Arrow IPC stream. `zoned`: a moment without a zone is UTC and is
+    written with it. `notes`: what the schema of an Arrow stream says beside its columns.
+    """
 
     folders: list[str]
     catalog: str
@@ -55,13 +78,17 @@ class Request(msgspec.Struct, frozen=True):
     timeout: float
     memory_bytes: int
     answer_bytes: int
+    parameters: Parameters = []
+    form: Form = "json"
+    zoned: bool = False
+    notes: dict[str, str] = {}
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """Columns as (name, DuckDB type) and rows, or a failure and its message."""
+class Outcome(msgspec.Struct, frozen=True):
+    """Columns as (name, DuckDB type) and how many rows follow, or a failure and its message."""
 
     columns: list[tuple[str, str]] = []
-    rows: list[msgspec.Raw] = []
+    row_count: int = 0
     truncated: bool = False
     failure: Failure | None = None
     message: str = ""
@@ -69,6 +96,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 class RefusedError(Exception):
     """The text must not be run."""
+
+
+class UnavailableError(Exception):
+    """What is published cannot be opened."""
 
 
 def limit_process(request: Request) -> None:
@@ -87,6 +118,8 @@ def limit_process(request: Request) -> None:
         except (ValueError, OSError):
             # macOS knows no limit of the address space; DuckDB's own limit and the parent's clock remain.
             continue
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
 
 
 def connect(request: Request) -> "duckdb.DuckDBPyConnection":
@@ -159,67 +192,139 @@ def check(connection: "duckdb.DuckDBPyConnection", sql: str) -> "duckdb.Statemen
     return statement
 
 
-def encode(row: tuple[Any, ...]) -> msgspec.Raw:
-    """A row as JSON: exact decimals as numbers, dates in ISO 8601, binary in base64, infinity and NaN as null."""
-    try:
-        return msgspec.Raw(_ENCODER.encode(row))
-    except TypeError:
-        # A map whose keys JSON does not know.
-        return msgspec.Raw(_ENCODER.encode([_with_text_keys(value) for value in row]))
+def plain(value: Any, *, zoned: bool) -> Any:
+    """A value as JSON can carry it to any reader: what a double cannot hold exactly becomes text."""
+    kind = type(value)
+    if kind is int:
+        return value if -SAFE_INTEGER <= value <= SAFE_INTEGER else str(value)
+    if kind is Decimal:
+        return value if len(value.as_tuple().digits) <= EXACT_DIGITS else format(value, "f")
+    if kind is datetime:
+        return value.replace(tzinfo=UTC) if zoned and value.tzinfo is None else value
+    if kind is dict:
+        # A map may have keys that JSON does not know.
+        return {str(key): plain(item, zoned=zoned) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [plain(item, zoned=zoned) for item in value]
+    return value
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
 
 
-def _with_text_keys(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _with_text_keys(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_with_text_keys(item) for item in value]
-    return value
+def encode(row: tuple[Any, ...], *, zoned: bool = False) -> bytes:
+    """A row as JSON: dates and moments in ISO 8601, binary in base64, infinity and NaN as null; see `plain`."""
+    return _ENCODER.encode([plain(value, zoned=zoned) for value in row])
 
 
-def answer(connection: "duckdb.DuckDBPyConnection", request: Request) -> Answer:
+def without_paths(message: str, folders: Iterable[str]) -> str:
+    """A message for whoever wrote the query: no folder of this machine, no stack of DuckDB's own."""
+    text = message.partition("\n\nStack Trace")[0]
+    ours = {*folders, sys.prefix, sys.base_prefix, str(Path(__file__).parent)}
+    for folder in sorted(ours, key=len, reverse=True):
+        text = text.replace(folder, "…")
+    return text.strip()
+
+
+def answer(connection: "duckdb.DuckDBPyConnection", request: Request) -> tuple[Outcome, bytes]:
     """Run a checked statement and take its rows up to the limits."""
-    connection.execute(check(connection, request.sql))
+    statement = check(connection, request.sql)
+    return (_as_arrow if request.form == "arrow" else _as_json)(connection, statement, request)
+
+
+def _as_json(
+    connection: "duckdb.DuckDBPyConnection", statement: "duckdb.Statement", request: Request
+) -> tuple[Outcome, bytes]:
+    connection.execute(statement, request.parameters)
     columns = [(name, str(kind)) for name, kind, *_ in connection.description or []]
-    rows: list[msgspec.Raw] = []
+    rows: list[bytes] = []
     size = 0
-    while fetched := connection.fetchmany(min(_FETCH_ROWS, request.rows + 1 - len(rows))):
+    truncated = False
+    while not truncated and (fetched := connection.fetchmany(min(_FETCH_ROWS, request.rows + 1 - len(rows)))):
         for row in fetched:
-            encoded = encode(row)
-            size += memoryview(encoded).nbytes
+            encoded = encode(row, zoned=request.zoned)
+            size += len(encoded)
             if len(rows) == request.rows or size > request.answer_bytes:
-                return Answer(columns, rows, truncated=True)
+                truncated = True
+                break
             rows.append(encoded)
-    return Answer(columns, rows)
+    return Outcome(columns, len(rows), truncated), b"[" + b",".join(rows) + b"]"
 
 
-def run(request: Request) -> Answer:
+def _as_arrow(
+    connection: "duckdb.DuckDBPyConnection", statement: "duckdb.Statement", request: Request
+) -> tuple[Outcome, bytes]:
+    import pyarrow as pa
+
+    # A relation gives its batches as they are computed; a result that was executed would be computed to its end first.
+    relation = connection.sql(statement, params=request.parameters)
+    reader = relation.to_arrow_reader(min(_ARROW_ROWS, request.rows + 1))
+    batches: list[Any] = []
+    count = size = 0
+    truncated = False
+    for batch in reader:
+        size += batch.nbytes
+        truncated = count + batch.num_rows > request.rows or size > request.answer_bytes
+        if size <= request.answer_bytes:
+            batches.append(batch.slice(0, request.rows - count))
+            count += batches[-1].num_rows
+        if truncated:
+            break
+    notes = {**request.notes, "row_count": str(count), "truncated": str(truncated).lower()}
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, reader.schema.with_metadata(notes)) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    columns = [(name, str(kind)) for name, kind in zip(relation.columns, relation.types, strict=True)]
+    return Outcome(columns, count, truncated), sink.getvalue().to_pybytes()
+
+
+def run(request: Request) -> tuple[Outcome, bytes]:
     """Answer a request; whatever goes wrong is an answer too."""
-    import duckdb
-
     limit_process(request)
     try:
+        return _within_time(request)
+    except Exception as error:
+        failure = _failure_of(error)
+        if failure is None:
+            raise
+        folders = [*request.folders, str(Path(request.catalog).parent)]
+        return Outcome(failure=failure, message=without_paths(str(error), folders)), b""
+
+
+def _failure_of(error: Exception) -> Failure | None:
+    import duckdb
+
+    kinds: tuple[tuple[Failure, tuple[type[Exception], ...]], ...] = (
+        ("refused", (RefusedError,)),
+        # Nothing but the published files is ever read.
+        ("unavailable", (UnavailableError, duckdb.IOException)),
+        ("timeout", (duckdb.InterruptException,)),
+        ("too_large", (MemoryError, duckdb.OutOfMemoryException)),
+        ("failed", (duckdb.Error, UnicodeError, ValueError, OverflowError)),
+    )
+    return next((failure for failure, types in kinds if isinstance(error, types)), None)
+
+
+def _within_time(request: Request) -> tuple[Outcome, bytes]:
+    import duckdb
+
+    try:
         connection = connect(request)
-        alarm = threading.Timer(request.timeout, connection.interrupt)
-        alarm.daemon = True
-        alarm.start()
-        return answer(connection, request)
-    except RefusedError as error:
-        return Answer(failure="refused", message=str(error))
-    except duckdb.InterruptException:
-        return Answer(failure="timeout")
-    except (MemoryError, duckdb.OutOfMemoryException) as error:
-        return Answer(failure="too_large", message=str(error))
-    except (duckdb.Error, UnicodeError, ValueError, OverflowError) as error:
-        return Answer(failure="failed", message=str(error))
+    except duckdb.Error as error:
+        raise UnavailableError(str(error)) from error
+    alarm = threading.Timer(request.timeout, connection.interrupt)
+    alarm.daemon = True
+    alarm.start()
+    return answer(connection, request)
 
 
 def main() -> None:
-    """Read a request, write its answer."""
+    """Read a request, write its outcome and its rows."""
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
-    sys.stdout.buffer.write(msgspec.json.encode(run(request)))
+    outcome, payload = run(request)
+    sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
+    sys.stdout.buffer.write(payload)
     sys.stdout.buffer.flush()
 
 
