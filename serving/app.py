@@ -12,13 +12,15 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from serving import logs, problems, web
+from serving.analysts import Analysts
 from serving.deps import Services
 from serving.documentation import install as install_documentation
 from serving.figures import Figures
+from serving.machine import Machine
 from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, RequestContext, UnexpectedErrors
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
-from serving.routers import adapters, audit, compose, dashboard, recommendations, system
+from serving.routers import adapters, analytics, audit, compose, dashboard, recommendations, system
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
 from serving.version import VERSION
@@ -31,7 +33,9 @@ _PARTS = (
     compose,
     recommendations,
     dashboard,
+    analytics,
     audit,
+    system,
 )
 """What stands below /api/v1."""
 
@@ -56,9 +60,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             recommender=SharedRecommender(database, settings),
             orchestrator=Orchestrator(settings),
             figures=Figures(database, settings),
+            machine=Machine(),
+            analysts=Analysts(database, settings),
         )
         app.state.services = services
         services.recommender.start()
+        services.machine.start()
         if not settings.api_keys:
             _log.warning("no API keys are configured: whoever reaches this address may do everything")
         try:
@@ -124,7 +131,7 @@ def _add_routes(app: FastAPI) -> None:
     for router in (recommendations.router, dashboard.router):
         aliases.include_router(router)
     app.include_router(aliases)
-    app.include_router(system.router)
+    app.include_router(system.health)
 
 
 def __getattr__(name: str) -> FastAPI:

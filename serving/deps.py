@@ -9,7 +9,9 @@ from typing import Annotated
 from fastapi import Depends, Path
 from starlette.requests import HTTPConnection
 
+from serving.analysts import Analysts
 from serving.figures import Figures
+from serving.machine import Machine
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
 from serving.schemas.adapters import ADAPTER_ID
@@ -29,6 +31,8 @@ class Services:
     recommender: SharedRecommender
     orchestrator: Orchestrator
     figures: Figures
+    machine: Machine
+    analysts: Analysts
 
 
 async def _services(connection: HTTPConnection) -> Services:
@@ -41,6 +45,13 @@ async def _actor(connection: HTTPConnection) -> Actor:
     return Actor(key_name=state.get("key_name"), request_id=state["request_id"])
 
 
+async def _address(connection: HTTPConnection) -> str | None:
+    server = connection.scope.get("server")
+    return str(server[0]) if server else None
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
 ActorDep = Annotated[Actor, Depends(_actor)]
+AddressDep = Annotated[str | None, Depends(_address)]
+"""The address of this machine at which the request came in; None where it was no network address."""
 AdapterId = Annotated[str, Path(description="The adapter's id.", examples=[ADAPTER_ID])]

@@ -25,6 +25,7 @@ _TAGS = [
     {"name": "recommendations", "description": "What is similar, and what fits a prompt."},
     {"name": "dashboard", "description": "The library at a glance."},
     {"name": "audit", "description": "Who changed what."},
+    {"name": "analytics", "description": "The published tables in SQL, and what happened over time."},
     {"name": "system", "description": "Whether the service is well."},
 ]
 

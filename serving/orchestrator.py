@@ -1,7 +1,8 @@
 """Whether Dagster is there: its webserver and its daemon, asked for over GraphQL.
 
 Belongs here: reading Dagster's state. Does not: asking it for runs. The API answers whether or not Dagster does, so
-nothing but the health report waits for this, and that at most `TIMEOUT` seconds.
+nothing but the health report waits for this, and that at most `TIMEOUT` seconds; whoever only shows the state says how
+long it may wait, and gets the last one known.
 """
 
 import asyncio
@@ -40,15 +41,29 @@ class Orchestrator:
     def __init__(self, settings: Settings) -> None:
         # Proxies of the environment are for the outside; this is a neighbour.
         self._client = httpx.AsyncClient(base_url=settings.dagster_url, timeout=TIMEOUT, trust_env=False)
-        self._lock = asyncio.Lock()
+        self._asking: asyncio.Task[DagsterState] | None = None
         self._kept: tuple[float, DagsterState] | None = None
 
-    async def state(self) -> DagsterState:
-        """The state, at most five seconds old."""
-        async with self._lock:
-            if self._kept is None or time.monotonic() - self._kept[0] > _FRESH:
-                self._kept = (time.monotonic(), await self._ask())
+    async def state(self, patience: float | None = None) -> DagsterState:
+        """The state, at most five seconds old.
+
+        Args:
+            patience: seconds to wait for an answer at most; then it is the last state known, if any.
+        """
+        if self._kept is not None and time.monotonic() - self._kept[0] <= _FRESH:
             return self._kept[1]
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._keep())
+        # Shielded by `wait`: one question serves everybody who asks meanwhile.
+        done, _ = await asyncio.wait({self._asking}, timeout=patience)
+        if done:
+            return self._asking.result()
+        return self._kept[1] if self._kept is not None else DagsterState(False, False, "Dagster has not answered yet")
+
+    async def _keep(self) -> DagsterState:
+        state = await self._ask()
+        self._kept = (time.monotonic(), state)
+        return state
 
     async def _ask(self) -> DagsterState:
         try:
@@ -64,4 +79,6 @@ class Orchestrator:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._asking is not None:
+            self._asking.cancel()
         await self._client.aclose()

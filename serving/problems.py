@@ -192,8 +192,10 @@ _DESCRIPTIONS = {
     413: "The body is too large.",
     416: "The file does not reach to the range that was asked for.",
     422: "A value of the request is not valid; `errors` says which and why.",
+    429: "Too many of these are being worked on; `Retry-After` says when to ask again.",
     500: "Something unexpected went wrong; the request id finds it in the log.",
     503: "What the answer needs is not ready yet; `Retry-After` says when to ask again.",
+    504: "The answer took too long to compute; ask for less.",
 }
 
 

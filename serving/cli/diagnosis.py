@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.cli.output import bytes_text
+from serving.machine import LITTLE_DISK
 from serving.version import VERSION
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 API_PORT = 8000
 DAGSTER_PORT = 3000
-_LITTLE_DISK = 2 * 2**30
-"""Bytes below which the next publication may not fit."""
 
 
 class State(StrEnum):
@@ -105,7 +104,7 @@ def _folder(settings: "Settings") -> Iterator[Result]:
     folder = settings.data_dir
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
-    state = State.OK if free > _LITTLE_DISK else State.WARNING
+    state = State.OK if free > LITTLE_DISK else State.WARNING
     made = "" if folder.exists() else ", not made yet"
     remedy = None if state is State.OK else "free space: a publication that does not fit is not made"
     yield Result("data folder", state, f"{folder}{made}; {bytes_text(free)} free", remedy)

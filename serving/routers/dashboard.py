@@ -1,24 +1,25 @@
 """`/dashboard`: the library at a glance."""
 
-import shutil
 from datetime import timedelta
 from typing import Annotated, Any
 
-import psutil
 from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from serving import encoding, problems
-from serving.deps import Services, ServicesDep
+from serving import conditions, encoding, problems, status
+from serving.deps import AddressDep, Services, ServicesDep
 from serving.schemas.dashboard import DashboardStats, FeaturedLora, FeedItem
 from warehouse import facets
 from warehouse.models import utc_now
 from warehouse.queries import breakdowns, dashboard, embeddings
+from warehouse.queries.job_figures import deliveries_by_status
 
 router = APIRouter(prefix="/dashboard", tags=["dashboard"])
 
 _RECENT = timedelta(days=7)
+_PATIENCE = 0.25
+"""Seconds that a dashboard waits for news of Dagster."""
 _LIVE_GROUPS = (
     ("by_file_state", "file_state", 10),
     ("by_base_model", "base_model", 50),
@@ -34,7 +35,8 @@ def _library(services: Services) -> dict[str, Any]:
     published = services.figures.published()
     with services.database.read() as connection:
         total = facets.count_of(connection)
-        embedded = max(embeddings.coverage(connection).values(), default=0)
+        by_space = embeddings.coverage(connection)
+        deliveries = deliveries_by_status(connection)
         groups = {
             name: [
                 {"value": value or None, "count": count}
@@ -42,38 +44,20 @@ def _library(services: Services) -> dict[str, Any]:
             ]
             for name, facet, limit in _LIVE_GROUPS
         }
+        embedded = max(by_space.values(), default=0)
         return {
             "total_loras": total,
             "active_loras": facets.count_of(connection, "active", "true"),
             "embeddings_coverage": min(1.0, embedded / total) if total else 0.0,
             "loras_with_embeddings": embedded,
+            "embeddings_by_space": by_space,
             "recent_imports": dashboard.recent_imports(connection, utc_now() - _RECENT),
             **groups,
-            "deliveries_by_status": {},
+            "deliveries_by_status": deliveries,
+            "active_jobs": deliveries.get("pending", 0) + deliveries.get("running", 0),
             **{name: published.values.get(name) for name in _PUBLISHED},
             "published_at": published.at,
         }
-
-
-def _system(services: Services, dagster: str) -> dict[str, Any]:
-    disk = shutil.disk_usage(services.settings.data_dir)
-    devices = services.figures.devices()
-    gpus = [device for device in devices if device.kind != "cpu"]
-    memory = sum(device.memory_bytes or 0 for device in gpus)
-    index = services.recommender.state().status
-    healthy = index in ("ready", "absent")
-    return {
-        "status": "healthy" if healthy else "degraded",
-        "gpu_status": ", ".join(device.name for device in gpus) if gpus else "none",
-        "gpu_memory": f"{memory / 2**30:.1f} GiB" if memory else None,
-        "queue_status": "idle",
-        "storage_usage": round(disk.used / disk.total, 4),
-        "storage_free_bytes": disk.free,
-        "memory_usage": round(psutil.virtual_memory().percent / 100, 4),
-        "index_status": index,
-        "dagster_status": dagster,
-        "dagster_url": services.settings.dagster_url,
-    }
 
 
 @router.get(
@@ -83,12 +67,16 @@ def _system(services: Services, dagster: str) -> dict[str, Any]:
     response_model=DashboardStats,
     responses=problems.documented(),
 )
-async def get_stats(services: ServicesDep) -> Response:
+async def get_stats(services: ServicesDep, address: AddressDep) -> Response:
     """Totals and groups are of this moment; figures that need a scan are as of the last publication."""
-    dagster = await services.orchestrator.state()
-    stats = await run_in_threadpool(_library, services)
-    system = await run_in_threadpool(_system, services, dagster.status)
-    return encoding.answer({"stats": stats, "system_health": system})
+    dagster = await services.orchestrator.state(_PATIENCE)
+
+    def stats() -> dict[str, Any]:
+        library = _library(services)
+        found = conditions.look(services, dagster, address)
+        return {"stats": library, "system_health": status.system_health(services, found, dagster)}
+
+    return encoding.answer(await run_in_threadpool(stats))
 
 
 @router.get(

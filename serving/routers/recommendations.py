@@ -230,7 +230,7 @@ def get_stats(services: ServicesDep) -> Response:
         by_space = embeddings.coverage(connection)
     embedded = max(by_space.values(), default=0)
     state = services.recommender.state()
-    devices = [dataclasses.asdict(device) for device in services.figures.devices()]
+    devices = [dataclasses.asdict(device) for device in services.machine.devices()]
     gpus = [device for device in devices if device["kind"] != "cpu"]
     manifest = state.published.manifest if state.published else {}
     return encoding.answer(

@@ -1,5 +1,6 @@
-"""`/health`: whether the process lives, and whether every question can be answered."""
+"""`/health`: whether the process lives, and whether every question can be answered; `/system`: how everything is."""
 
+from datetime import datetime
 from http import HTTPStatus
 
 from fastapi import APIRouter
@@ -7,16 +8,21 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from sqlalchemy.exc import SQLAlchemyError
 
-from serving import encoding
-from serving.deps import Services, ServicesDep
-from serving.schemas.system import Alive, Readiness
+from serving import conditions, encoding, problems, status
+from serving.deps import AddressDep, Services, ServicesDep
+from serving.schemas.system import Alive, Readiness, SystemStatus
 from serving.version import VERSION
 from warehouse import migrations
+from warehouse.queries import dashboard
 
-router = APIRouter(prefix="/health", tags=["system"])
+health = APIRouter(prefix="/health", tags=["system"])
+router = APIRouter(prefix="/system", tags=["system"])
+
+_PATIENCE = 0.25
+"""Seconds that the status waits for news of Dagster."""
 
 
-@router.get("", summary="Say that the process lives", operation_id="get_health", response_model=Alive)
+@health.get("", summary="Say that the process lives", operation_id="get_health", response_model=Alive)
 async def get_health() -> Response:
     """Answers as long as the process does; nothing else is asked."""
     return encoding.answer({"status": "alive", "version": VERSION})
@@ -39,7 +45,7 @@ def _index(services: Services) -> dict[str, object]:
     return {"status": state.status, "needed": state.status != "absent", "detail": state.detail}
 
 
-@router.get(
+@health.get(
     "/ready",
     summary="Say whether every question can be answered",
     operation_id="get_readiness",
@@ -59,3 +65,30 @@ async def get_readiness(services: ServicesDep) -> Response:
         {"status": "ready" if ready else "unready", "checks": checks},
         HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE,
     )
+
+
+def _last_ingest(services: Services) -> datetime | None:
+    try:
+        with services.database.read() as connection:
+            return dashboard.last_ingest(connection)
+    except SQLAlchemyError:
+        return None
+
+
+@router.get(
+    "/status",
+    summary="Say how everything is, and what to do about what is not well",
+    operation_id="get_system_status",
+    response_model=SystemStatus,
+    responses=problems.documented(),
+)
+async def get_status(services: ServicesDep, address: AddressDep) -> Response:
+    """Warnings in words and the machine in numbers: sizes in MiB, shares in percent. Answers also while the database
+    does not; what a driver or Dagster is slow to say is as it was last known."""
+    dagster = await services.orchestrator.state(_PATIENCE)
+
+    def report() -> dict[str, object]:
+        found = conditions.look(services, dagster, address)
+        return status.system_status(services, found, dagster, _last_ingest(services))
+
+    return encoding.answer(await run_in_threadpool(report))

@@ -21,7 +21,8 @@ class LibraryStats(BaseModel):
     total_loras: int
     active_loras: int
     embeddings_coverage: float = Field(description="Share of the adapters that have vectors, 0..1.")
-    loras_with_embeddings: int
+    loras_with_embeddings: int = Field(description="In the space that most have a vector in.")
+    embeddings_by_space: dict[str, int]
     recent_imports: int = Field(description="Adapters added within seven days; 10,000 stands for as many or more.")
     by_file_state: list[Group]
     by_base_model: list[Group] = Field(description="The 50 most frequent.")
@@ -30,6 +31,7 @@ class LibraryStats(BaseModel):
     by_nsfw_level: list[Group]
     top_tags: list[Group] = Field(description="The 20 most frequent.")
     deliveries_by_status: dict[str, int]
+    active_jobs: int = Field(description="Deliveries that wait or run.")
     file_bytes: int | None = Field(description="Bytes of the weight files that are there.")
     wasted_bytes: int | None = Field(description="Bytes that one copy of every duplicated file would free.")
     documents: int | None
@@ -40,15 +42,19 @@ class LibraryStats(BaseModel):
 
 
 class SystemHealth(BaseModel):
-    """Figures of the machine and of the services."""
+    """How the machine and the services are. `/system/status` says the same in more numbers."""
 
-    status: str = Field(description="`healthy`, or `degraded` while something is not ready.")
+    status: str = Field(description="`healthy`, `warning`, or `error` where something does not work at all.")
+    warnings: list[str] = Field(description="What is not as it should be, each with what to do.")
     gpu_status: str
-    gpu_memory: str | None
-    queue_status: str
-    storage_usage: float = Field(description="Share of the data folder's disk that is used, 0..1.")
+    gpu_memory: str = Field(description="Used and in all, as `8.0 GB / 24.0 GB`; `none` where no GPU tells.")
+    queue_status: str = Field(description="`active` while jobs wait or run, else `idle`.")
+    queue_length: int
+    storage_usage: str = Field(description="Of the data folder's disk, as `120.0 GB / 930.0 GB (13%)`.")
+    storage_percent: float = Field(description="Share of the data folder's disk that is used, 0..100.")
     storage_free_bytes: int
-    memory_usage: float = Field(description="Share of the machine's memory that is used, 0..1.")
+    cpu_percent: float = Field(description="0..100.")
+    memory_percent: float = Field(description="Share of the machine's memory that is used, 0..100.")
     index_status: str
     dagster_status: str
     dagster_url: str = Field(description="Where Dagster's UI is, seen from the machine of the service.")
@@ -66,6 +72,7 @@ class DashboardStats(BaseModel):
                         "active_loras": 3,
                         "embeddings_coverage": 1.0,
                         "loras_with_embeddings": 5000,
+                        "embeddings_by_space": {"artistic": 5000, "semantic": 5000, "technical": 5000},
                         "recent_imports": 12,
                         "by_file_state": [{"value": "present", "count": 5000}],
                         "by_base_model": [{"value": "SDXL 1.0", "count": 4100}, {"value": None, "count": 900}],
@@ -74,6 +81,7 @@ class DashboardStats(BaseModel):
                         "by_nsfw_level": [{"value": "1", "count": 5000}],
                         "top_tags": [{"value": "style", "count": 2100}],
                         "deliveries_by_status": {},
+                        "active_jobs": 0,
                         "file_bytes": 912680550400,
                         "wasted_bytes": 0,
                         "documents": 5000,
@@ -84,12 +92,16 @@ class DashboardStats(BaseModel):
                     },
                     "system_health": {
                         "status": "healthy",
-                        "gpu_status": "none",
-                        "gpu_memory": None,
+                        "warnings": [],
+                        "gpu_status": "none: computing on the CPU",
+                        "gpu_memory": "none",
                         "queue_status": "idle",
-                        "storage_usage": 0.41,
-                        "storage_free_bytes": 812680550400,
-                        "memory_usage": 0.37,
+                        "queue_length": 0,
+                        "storage_usage": "120.0 GB / 930.0 GB (13%)",
+                        "storage_percent": 12.9,
+                        "storage_free_bytes": 869730877440,
+                        "cpu_percent": 4.0,
+                        "memory_percent": 37.0,
                         "index_status": "ready",
                         "dagster_status": "ready",
                         "dagster_url": "http://127.0.0.1:3000",

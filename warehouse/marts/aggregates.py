@@ -311,6 +311,40 @@ COMMUNITY_TRENDS: Final = Aggregate(
     """,
 )
 
+COMMUNITY_MOVERS: Final = Aggregate(
+    name="community_movers",
+    description="The 100 adapters that gained most downloads within each span before the export, the best first.",
+    grain="span and adapter",
+    columns=(
+        Column("time_range", _TEXT, "24h, 7d, 30d, 90d or all, in whole days before the day of the export"),
+        Column("adapter_id", _TEXT, "The adapter"),
+        Column("name", _TEXT, "Its name"),
+        Column("version", _TEXT, "Its version within the name; NULL where there is one without a name"),
+        Column("downloads_gained", _INTEGER, "Downloads since the last snapshot before the span, else its first"),
+        Column("likes_gained", _INTEGER, "Thumbs up since then; NULL where they are not known"),
+    ),
+    sql="""
+    WITH spans (position, time_range, first_day) AS (
+        SELECT position, time_range, getvariable('exported_at')::DATE - days
+        FROM (VALUES (1, '24h', 1), (2, '7d', 7), (3, '30d', 30), (4, '90d', 90), (5, 'all', NULL))
+            spans (position, time_range, days)
+    ), gains AS (
+        SELECT position, time_range, adapter_id,
+            arg_max(downloads, day)
+                - coalesce(arg_max(downloads, day) FILTER (day <= first_day), arg_min(downloads, day)) AS downloads,
+            arg_max(likes, day)
+                - coalesce(arg_max(likes, day) FILTER (day <= first_day), arg_min(likes, day)) AS likes
+        FROM community_statistics CROSS JOIN spans GROUP BY position, time_range, adapter_id
+    ), ranked AS (
+        SELECT *, row_number() OVER (PARTITION BY position ORDER BY downloads DESC, adapter_id) AS place
+        FROM gains WHERE downloads > 0
+    )
+    SELECT time_range, adapter_id, name, version, ranked.downloads::BIGINT AS downloads_gained,
+        ranked.likes::BIGINT AS likes_gained
+    FROM ranked JOIN adapters USING (adapter_id) WHERE place <= 100 ORDER BY position, place
+    """,
+)
+
 AGGREGATES: Final[tuple[Aggregate, ...]] = (
     _by("base_model", "Base model, as Civitai spells it", "adapters_by_base_model", "base model"),
     _by("archetype", "What they are for: character, style, …", "adapters_by_archetype", "archetype"),
@@ -325,5 +359,6 @@ AGGREGATES: Final[tuple[Aggregate, ...]] = (
     FILES_BY_PROBLEM,
     DUPLICATE_GROUPS,
     COMMUNITY_TRENDS,
+    COMMUNITY_MOVERS,
     LIBRARY_SUMMARY,
 )

@@ -80,6 +80,14 @@ def rows_by_pk(connection: Connection, pks: Sequence[int]) -> list[AdapterRow]:
     return [AdapterRow(*found[pk]) for pk in pks if pk in found]
 
 
+def names_of(connection: Connection, adapter_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Name and version by public id; ids of deleted adapters are left out."""
+    if not adapter_ids:
+        return {}
+    found = connection.execute(select(Adapter.id, Adapter.name, Adapter.version).where(Adapter.id.in_(adapter_ids)))
+    return {row.id: (row.name, row.version) for row in found}
+
+
 def get(connection: Connection, adapter_id: str) -> AdapterRow | None:
     """The adapter of a public id."""
     row = connection.execute(select(*_ROW).where(Adapter.id == adapter_id)).first()

@@ -70,6 +70,12 @@ def recent_imports(connection: Connection, since: datetime) -> int:
     return connection.execute(select(func.count()).select_from(newest)).scalar_one()
 
 
+def last_ingest(connection: Connection) -> datetime | None:
+    """When the last sync that changed something ended, as the feed tells."""
+    newest = select(Activity.at).where(Activity.kind == "sync").order_by(Activity.at.desc()).limit(1)
+    return connection.execute(newest).scalar()
+
+
 @dataclass(frozen=True, slots=True)
 class FeedItem:
     """Something that happened."""

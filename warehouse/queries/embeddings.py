@@ -44,3 +44,9 @@ def coverage(connection: Connection) -> dict[str, int]:
         FacetCount.facet == facets.EMBEDDED, FacetCount.count > 0
     )
     return dict(connection.execute(statement.order_by(FacetCount.value)).all())
+
+
+def oldest_after(connection: Connection, last_pk: int) -> datetime | None:
+    """When the first of the vectors that came after a number was computed; None where none did."""
+    newer = select(Embedding.updated_at).where(Embedding.pk > last_pk).order_by(Embedding.pk).limit(1)
+    return connection.execute(newer).scalar()

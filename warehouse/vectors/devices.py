@@ -1,6 +1,7 @@
 """Which devices can compute here: CUDA, ROCm, MPS, CPU; found without importing torch.
 
-Belongs here: what the machine has and what the installed torch was built for. Does not: running anything on them.
+Belongs here: what the machine has, how far it is in use, and what the installed torch was built for. Does not: running
+anything on them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from functools import lru_cache
 from pathlib import Path
 
 _NVIDIA_QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
+_NVIDIA_USAGE = (
+    "--query-gpu=index,name,memory.total,memory.used,utilization.gpu,temperature.gpu",
+    "--format=csv,noheader,nounits",
+)
+_DRM_CARDS = Path("/sys/class/drm")
+_AMD_VENDOR = "0x1002"
 _KFD_NODES = Path("/sys/class/kfd/kfd/topology/nodes")
 _TIMEOUT_S = 5.0
 _BUILD_LINE = re.compile(r"^(cuda|hip)\b[^=]*=\s*'([^']+)'", re.MULTILINE)
@@ -42,6 +49,22 @@ class Device:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GpuUsage:
+    """How far a GPU is in use now; what its driver does not tell is None."""
+
+    index: int
+    name: str
+    memory_total: int | None = None
+    """Bytes."""
+    memory_used: int | None = None
+    """Bytes."""
+    utilization: float | None = None
+    """Percent of the time."""
+    temperature: float | None = None
+    """Degrees Celsius."""
+
+
 def torch_build() -> TorchBuild | None:
     """What the installed torch was built for, read from its files; None without torch."""
     spec = importlib.util.find_spec("torch")
@@ -60,18 +83,67 @@ def detect_devices() -> list[Device]:
     return [*_nvidia(build), *_amd(build), *_apple(build), _cpu()]
 
 
-def _nvidia(build: TorchBuild | None) -> list[Device]:
+def gpu_usage() -> list[GpuUsage]:
+    """How far the GPUs are in use, where a driver tells; takes up to some seconds where it hangs."""
+    return [*_nvidia_usage(), *_amd_usage(_DRM_CARDS)]
+
+
+def _nvidia_usage() -> list[GpuUsage]:
+    return [used for line in _ask_nvidia(_NVIDIA_USAGE) if (used := _parse_usage(line)) is not None]
+
+
+def _parse_usage(line: str) -> GpuUsage | None:
+    """A line of the driver's tool. A name may hold commas, and a number that it cannot tell is no number."""
+    index, _, rest = line.partition(",")
+    name, *numbers = rest.rsplit(",", 4)
+    if len(numbers) != 4 or not index.strip().isdigit():
+        return None
+    total, used, utilization, temperature = (
+        float(text) if re.fullmatch(r"\d+(\.\d+)?", text := number.strip()) else None for number in numbers
+    )
+    return GpuUsage(int(index), name.strip(), _mebibytes(total), _mebibytes(used), utilization, temperature)
+
+
+def _mebibytes(count: float | None) -> int | None:
+    return None if count is None else int(count) * 2**20
+
+
+def _amd_usage(cards: Path) -> list[GpuUsage]:
+    found: list[GpuUsage] = []
+    for device in sorted(cards.glob("card[0-9]*/device")):
+        if _read(device / "vendor") != _AMD_VENDOR:
+            continue
+        numbers = (_read(device / name) for name in ("mem_info_vram_total", "mem_info_vram_used", "gpu_busy_percent"))
+        total, used, busy = (int(text) if text is not None and text.isdigit() else None for text in numbers)
+        name = _read(device / "product_name") or "AMD GPU"
+        found.append(GpuUsage(len(found), name, total, used, None if busy is None else float(busy)))
+    return found
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _ask_nvidia(query: tuple[str, ...]) -> list[str]:
+    """Lines of the driver's tool; none where it is absent, fails or hangs."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
     try:
-        answer = subprocess.run([tool, *_NVIDIA_QUERY], capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)  # noqa: S603
+        answer = subprocess.run([tool, *query], capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return []
+    return answer.stdout.splitlines()
+
+
+def _nvidia(build: TorchBuild | None) -> list[Device]:
     usable = build is not None and build.cuda is not None
     note = None if usable else "the installed torch has no CUDA: install the CUDA build of torch (see pytorch.org)"
     devices = []
-    for line in answer.stdout.splitlines():
+    for line in _ask_nvidia(_NVIDIA_QUERY):
         name, _, memory = line.rpartition(",")
         if name:
             size = int(memory) * 2**20 if memory.strip().isdigit() else None
