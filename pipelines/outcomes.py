@@ -1,4 +1,5 @@
-"""What a finished run says in the activity feed: one row per run, whoever writes it, however often.
+"""What a finished run says in the activity feed: one row per run that changed something or failed, whoever writes it,
+however often. A run that found nothing to do says nothing: a library is looked at day and night.
 
 Belongs here: a run's materializations put into a sentence. Does not: when it is written (`sensors`, `run`).
 """
@@ -9,8 +10,8 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import insert, select
 
-from pipelines.keys import ADAPTERS, DOCUMENTS, INDEX, INSPECTIONS
-from warehouse.contracts import Job, Metadata, Tag
+from pipelines.keys import ADAPTERS, ANALYTICS, DOCUMENTS, INDEX, INSPECTIONS
+from warehouse.contracts import MARTS, Job, Metadata, Tag
 from warehouse.engine import Database
 from warehouse.models import Activity, utc_now
 
@@ -52,12 +53,26 @@ def summarise(job: str, status: dg.DagsterRunStatus, stages: Stages) -> str:
         return f"Library synced: {total:,} adapters, {changed:,} changed{refused}"
     if job == Job.REFRESH_VECTORS:
         return f"Vectors refreshed: {_count(stages, INDEX, Metadata.ROWS):,} adapters indexed"
+    if job == Job.REFRESH_MARTS:
+        return f"Tables published: {_count(stages, ANALYTICS, Metadata.ROWS):,} views"
     return f"{job} finished"
 
 
+def changed_something(stages: Stages) -> bool:
+    """Whether a run changed anything but the moment of a publication: tables are published anew at the end of every
+    sync, and count only where a run did nothing else."""
+    others = {key: counts for key, counts in stages.items() if not key.startswith(f"{MARTS}/")}
+    return any(int(counts.get(Metadata.CHANGED, 0)) > 0 for counts in (others or stages).values())
+
+
 def record_outcome(database: Database, instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Write the activity of a finished run, unless it is written already; returns whether it was written now."""
+    """Write the activity of a finished run, unless it is written already or the run had nothing to do.
+
+    Returns whether it was written now.
+    """
     stages = stages_of(instance, run.run_id)
+    if run.status is dg.DagsterRunStatus.SUCCESS and not changed_something(stages):
+        return False
     kind = "sync" if run.job_name == Job.SYNC_LIBRARY else "materialization"
     data: dict[str, Any] = {"job": run.job_name, "status": run.status.value, "trigger": run.tags.get(Tag.TRIGGER)}
     with database.write() as connection:

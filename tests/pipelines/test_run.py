@@ -65,6 +65,10 @@ def test_second_sync_changes_nothing(synced: Synced, tmp_path: Path) -> None:
     changed = {stage: counts["changed"] for stage, counts in ran.summary["stages"].items()}
     assert not any(count for stage, count in changed.items() if not stage.startswith("marts/"))
     assert state_of(settings) == before
+    database = open_database(settings)
+    with database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(Activity)).scalar_one() == 1
+    database.dispose()
 
 
 @pytest.mark.parametrize(

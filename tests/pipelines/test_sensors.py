@@ -9,10 +9,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from pipelines.processes import identity, is_gone
 from sqlalchemy import select
 
 from pipelines.lost_runs import end_lost_runs
-from pipelines.outcomes import record_outcome, summarise
+from pipelines.outcomes import changed_something, record_outcome, summarise
 from pipelines.resources import Warehouse
 from pipelines.schedules import nightly_full_rescan
 from pipelines.sensors.library import library_watch
@@ -191,15 +192,47 @@ def _started_event(run: dg.DagsterRun) -> dg.EventLogEntry:
     )
 
 
+def _materialize(instance: dg.DagsterInstance, *, changed: int) -> dg.ExecuteInProcessResult:
+    """A run of `sync_library` whose one asset changed so many rows."""
+
+    @dg.asset(key=["catalog", "adapters"])
+    def adapters() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata={"rows": 3, "changed": changed})
+
+    job = dg.define_asset_job(Job.SYNC_LIBRARY, selection=[adapters])
+    return (
+        dg.Definitions(assets=[adapters], jobs=[job])
+        .resolve_job_def(Job.SYNC_LIBRARY)
+        .execute_in_process(instance=instance)
+    )
+
+
 def test_an_outcome_is_told_once_whoever_tells_it(instance: dg.DagsterInstance, database: Database) -> None:
-    result = sync.execute_in_process(instance=instance)
-    run = instance.get_run_by_id(result.run_id)
+    run = instance.get_run_by_id(_materialize(instance, changed=2).run_id)
     assert run is not None
     assert record_outcome(database, instance, run)
     assert not record_outcome(database, instance, run)
     with database.read() as connection:
         row = connection.execute(select(Activity)).one()
     assert (row.kind, row.subject_id, row.data["status"]) == ("sync", run.run_id, "SUCCESS")
+
+
+def test_a_run_without_work_says_nothing(instance: dg.DagsterInstance, database: Database) -> None:
+    idle = instance.get_run_by_id(_materialize(instance, changed=0).run_id)
+    assert idle is not None
+    assert not record_outcome(database, instance, idle)
+    failed = instance.create_run_for_job(sync, status=dg.DagsterRunStatus.FAILURE)
+    assert record_outcome(database, instance, failed)
+    with database.read() as connection:
+        assert connection.execute(select(Activity.summary)).scalars().all() == ["sync_library failed"]
+
+
+def test_a_publication_alone_is_no_change_of_the_library() -> None:
+    published = {"marts/adapters": {"changed": 12}, "marts/analytics": {"changed": 25}}
+    assert changed_something(published)
+    assert not changed_something({"library/files": {"changed": 0}, "catalog/adapters": {"changed": 0}, **published})
+    assert changed_something({"catalog/adapters": {"changed": 1}, **published})
+    assert not changed_something({})
 
 
 def test_outcomes_are_whole_sentences() -> None:
@@ -214,4 +247,5 @@ def test_outcomes_are_whole_sentences() -> None:
         "Library synced: 1,200 adapters, 3 changed, 2 files set aside"
     )
     assert summarise(Job.REFRESH_VECTORS, success, stages) == "Vectors refreshed: 1,200 adapters indexed"
+    assert summarise(Job.REFRESH_MARTS, success, {"marts/analytics": {"rows": 25}}) == "Tables published: 25 views"
     assert summarise(Job.SYNC_LIBRARY, dg.DagsterRunStatus.FAILURE, {}) == "sync_library failed"
