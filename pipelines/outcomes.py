@@ -58,10 +58,14 @@ def summarise(job: str, status: dg.DagsterRunStatus, stages: Stages) -> str:
     return f"{job} finished"
 
 
+def _is_table(key: str) -> bool:
+    return key.startswith(f"{MARTS}/")
+
+
 def changed_something(stages: Stages) -> bool:
     """Whether a run changed anything but the moment of a publication: tables are published anew at the end of every
     sync, and count only where a run did nothing else."""
-    others = {key: counts for key, counts in stages.items() if not key.startswith(f"{MARTS}/")}
+    others = {key: counts for key, counts in stages.items() if not _is_table(key)}
     return any(int(counts.get(Metadata.CHANGED, 0)) > 0 for counts in (others or stages).values())
 
 
@@ -74,6 +78,7 @@ def record_outcome(database: Database, instance: dg.DagsterInstance, run: dg.Dag
     if run.status is dg.DagsterRunStatus.SUCCESS and not changed_something(stages):
         return False
     kind = "sync" if run.job_name == Job.SYNC_LIBRARY else "materialization"
+    told = {key: counts for key, counts in stages.items() if not _is_table(key) or key == ANALYTICS.to_user_string()}
     data: dict[str, Any] = {"job": run.job_name, "status": run.status.value, "trigger": run.tags.get(Tag.TRIGGER)}
     with database.write() as connection:
         if connection.execute(select(Activity.pk).where(Activity.subject_id == run.run_id)).first() is not None:
@@ -84,7 +89,7 @@ def record_outcome(database: Database, instance: dg.DagsterInstance, run: dg.Dag
                 kind=kind,
                 subject_id=run.run_id,
                 summary=summarise(run.job_name, run.status, stages),
-                data={**data, "stages": stages},
+                data={**data, "stages": told},
             )
         )
     return True

@@ -17,7 +17,7 @@ from warehouse.engine import Database
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
-    from warehouse.marts import QueryError, RawResult
+    from warehouse.marts import QueryError, RawResult, Sandboxes
 
 AT_ONCE: Final = 2
 """Queries that run at the same time: each may take two threads and 1 GiB."""
@@ -40,7 +40,9 @@ class Analysts:
         self._database = database
         self._settings = settings
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._sandboxes: Sandboxes | None = None
         self._waiting = 0
+        self._lock = threading.Lock()
 
     async def ask(
         self,
@@ -74,6 +76,20 @@ class Analysts:
             # Also when this task is cancelled: a process must not outlive the wish for its answer.
             unwanted.set()
             self._turns.release()
+
+    def close(self) -> None:
+        """End the process that waits for the next query."""
+        if self._sandboxes is not None:
+            self._sandboxes.close()
+
+    def _processes(self) -> "Sandboxes":
+        from warehouse.marts import Sandboxes
+
+        with self._lock:
+            if self._sandboxes is None:
+                # Whoever asked once asks again: the next one is spared the start of a process.
+                self._sandboxes = Sandboxes(ahead=True)
+            return self._sandboxes
 
     async def _take_turn(self) -> None:
         if self._turns.locked() and self._waiting >= QUEUE:
@@ -109,6 +125,7 @@ class Analysts:
                 form=form,
                 zoned=True,
                 unwanted=unwanted,
+                sandboxes=self._processes(),
             )
         except QueryError as error:
             raise _of_query(error) from error

@@ -72,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
         finally:
             services.recommender.stop()
+            services.analysts.close()
             await services.orchestrator.close()
             database.dispose()
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from pipelines.processes import identity, is_gone
 from sqlalchemy import select
 
 from pipelines.lost_runs import end_lost_runs

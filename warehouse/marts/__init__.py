@@ -23,7 +23,7 @@ from warehouse.marts.errors import (
 )
 from warehouse.marts.export import export_marts
 from warehouse.marts.facts import FACTS
-from warehouse.marts.query import QueryResult, RawResult, ResultColumn, run_query, run_query_raw
+from warehouse.marts.query import QueryResult, RawResult, ResultColumn, Sandboxes, run_query, run_query_raw
 from warehouse.marts.reading import read_mart
 from warehouse.marts.snapshots import snapshot_statistics
 
@@ -53,6 +53,7 @@ __all__ = [
     "QueryTooLargeError",
     "RawResult",
     "ResultColumn",
+    "Sandboxes",
     "current_link",
     "dashboard_summary",
     "export_marts",

@@ -141,7 +141,29 @@ def _verify(path: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _is_at_home(published: Published) -> bool:
-    """Whether the catalog can be opened and all its views name the folder in which it lies."""
+    """Whether the catalog can be opened and all its views name the folder in which it lies.
+
+    A file that was found so is looked into again only when it is another one: opening it is half the time of a query.
+    """
+    path = published.path / CATALOG
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    identity = (path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if identity in _at_home:
+        return True
+    found = _names_its_folder(published)
+    if found:
+        _at_home.clear()
+        _at_home.add(identity)
+    return found
+
+
+_at_home: set[tuple[Path, int, int, int]] = set()
+
+
+def _names_its_folder(published: Published) -> bool:
     import duckdb
 
     prefix = quoted(as_pattern(published.path) + "/")[1:-1]

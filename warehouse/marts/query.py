@@ -41,6 +41,61 @@ _LISTEN_SECONDS = 0.25
 """How often somebody who no longer wants the answer is heard."""
 
 
+class Sandboxes:
+    """Processes in which queries run, each for one query; with one that is started ahead, for whoever asks often.
+
+    Safe in any number of threads. A waiting process ends with the one that started it, whose pipe it listens to.
+    """
+
+    def __init__(self, *, ahead: bool) -> None:
+        self._ahead = ahead
+        self._closed = False
+        self._lock = threading.Lock()
+        self._waiting: subprocess.Popen[bytes] | None = None
+
+    def take(self) -> subprocess.Popen[bytes]:
+        """A process that waits for its request."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return _start()
+        if waiting.poll() is None:
+            return waiting
+        with waiting:
+            return _start()
+
+    def refill(self) -> None:
+        """Start the next one, once the query before has its answer."""
+        with self._lock:
+            if self._ahead and not self._closed and self._waiting is None:
+                self._waiting = _start()
+
+    def close(self) -> None:
+        """End the process that waits."""
+        with self._lock:
+            waiting, self._waiting, self._closed = self._waiting, None, True
+        if waiting is not None:
+            with waiting:
+                waiting.kill()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    # -I: nothing of the caller's environment or folder decides what is imported. The environment is empty: a query
+    # shall not be able to learn a secret from it.
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and file
+        [sys.executable, "-I", sandbox.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env={"LANG": "C.UTF-8"},
+        start_new_session=True,
+    )
+
+
+_ON_DEMAND = Sandboxes(ahead=False)
+
+
 @dataclass(frozen=True, slots=True)
 class ResultColumn:
     """A column of a result and its DuckDB type."""
@@ -117,6 +172,7 @@ def run_query_raw(
     form: sandbox.Form = "json",
     zoned: bool = False,
     unwanted: threading.Event | None = None,
+    sandboxes: Sandboxes = _ON_DEMAND,
 ) -> RawResult:
     """Run one SELECT over the current generation and give its first rows unread, for whoever passes them on.
 
@@ -128,6 +184,7 @@ def run_query_raw(
         form: how rows are written.
         zoned: moments, which are published in UTC without a zone, are written with it; of JSON alone.
         unwanted: set by whoever no longer waits for the answer; the process is then killed.
+        sandboxes: where processes come from.
 
     Raises:
         NothingPublishedError: there is nothing to ask yet, or its files cannot be read.
@@ -157,7 +214,12 @@ def run_query_raw(
         notes={"generation": published.name, "published_at": published.created_at.isoformat()},
     )
     started = time.perf_counter()
-    outcome, payload = _run(request, published, unwanted)
+    if not published.path.is_dir():
+        raise NothingPublishedError(_GONE)
+    try:
+        outcome, payload = _run(request, sandboxes.take(), unwanted)
+    finally:
+        sandboxes.refill()
     if outcome.failure is not None:
         raise _error(outcome, timeout)
     return RawResult(
@@ -171,21 +233,8 @@ def run_query_raw(
 
 
 def _run(
-    request: sandbox.Request, published: Published, unwanted: threading.Event | None
+    request: sandbox.Request, process: subprocess.Popen[bytes], unwanted: threading.Event | None
 ) -> tuple[sandbox.Outcome, bytes]:
-    if not published.path.is_dir():
-        raise NothingPublishedError(_GONE)
-    # -I: nothing of the caller's environment or folder decides what is imported. The environment is empty: a query
-    # shall not be able to learn a secret from it.
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
-        [sys.executable, "-I", sandbox.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=published.path,
-        env={"LANG": "C.UTF-8"},
-        start_new_session=True,
-    )
     with process:
         try:
             output, errors = _listen(process, request, unwanted)

@@ -17,12 +17,19 @@ export async function ask(path, options = {}) {
   const key = sessionStorage.getItem(STORED);
   if (key) headers.set("X-API-Key", key);
   if (options.body) headers.set("Content-Type", "application/json");
-  const response = await fetch(path, { ...options, headers });
+  const response = await fetch(path, { ...options, headers }).catch(() => {
+    throw new Problem(0, "The service does not answer. Is it running?", 0);
+  });
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) {
     throw new Problem(response.status, answer.detail ?? response.statusText, Number(response.headers.get("Retry-After")) || 0);
   }
   return answer;
+}
+
+/** Whether a key is kept. */
+export function hasKey() {
+  return sessionStorage.getItem(STORED) !== null;
 }
 
 /** Keep a key for as long as the tab is open. */
@@ -40,3 +47,6 @@ export function element(name, attributes = {}, ...children) {
   made.append(...children.filter((child) => child !== null && child !== undefined));
   return made;
 }
+
+/** Text whose `quoted` parts are code. */
+export const prose = (text) => text.split("`").map((part, position) => (position % 2 ? element("code", {}, part) : part));

@@ -1,6 +1,6 @@
 // The API reference, made from the OpenAPI document: every operation, its parameters and answers, and a try of it.
 
-import { ask, element, useKey } from "./api.js";
+import { ask, element, prose, useKey } from "./api.js";
 
 const at = (id) => document.getElementById(id);
 let schemas = {};
@@ -29,9 +29,6 @@ function exampleOf(schema) {
   if (known.anyOf) return exampleOf(known.anyOf[0]);
   return { string: "…", integer: 0, number: 0.5, boolean: true, object: {} }[known.type];
 }
-
-/** Text whose `quoted` parts are code. */
-const prose = (text) => text.split("`").map((part, position) => (position % 2 ? element("code", {}, part) : part));
 
 const code = (value) => element("pre", { tabindex: "0" }, element("code", {}, typeof value === "string" ? value : JSON.stringify(value, null, 2)));
 
