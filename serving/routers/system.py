@@ -1,8 +1,11 @@
 """`/health`: whether the process lives, and whether every question can be answered; `/system`: how everything is."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
 
+from anyio import to_thread
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
@@ -18,6 +21,8 @@ from warehouse.queries import dashboard
 health = APIRouter(prefix="/health", tags=["system"])
 router = APIRouter(prefix="/system", tags=["system"])
 
+_TIMEOUT = 5.0
+"""Seconds after which a part of the health report counts as down."""
 _PATIENCE = 0.25
 """Seconds that the status waits for news of Dagster."""
 
@@ -45,6 +50,15 @@ def _index(services: Services) -> dict[str, object]:
     return {"status": state.status, "needed": state.status != "absent", "detail": state.detail}
 
 
+async def _within_time(check: Callable[[Services], dict[str, object]], services: Services) -> dict[str, object]:
+    """A part that hangs is down: whoever asks whether to send requests here must get an answer."""
+    try:
+        # The thread is left behind: a connection that hangs cannot be taken back.
+        return await asyncio.wait_for(to_thread.run_sync(check, services, abandon_on_cancel=True), _TIMEOUT)
+    except TimeoutError:
+        return {"status": "unreachable", "needed": True, "detail": f"no answer within {_TIMEOUT:g} s"}
+
+
 @health.get(
     "/ready",
     summary="Say whether every question can be answered",
@@ -56,8 +70,8 @@ async def get_readiness(services: ServicesDep) -> Response:
     """The state of the database, of the recommendation index, and of Dagster (which answers do not need)."""
     dagster = await services.orchestrator.state()
     checks = {
-        "database": await run_in_threadpool(_database, services),
-        "index": await run_in_threadpool(_index, services),
+        "database": await _within_time(_database, services),
+        "index": await _within_time(_index, services),
         "dagster": {"status": dagster.status, "needed": False, "detail": dagster.detail},
     }
     ready = all(check["status"] == "ready" or not check["needed"] for check in checks.values())

@@ -192,7 +192,7 @@ def test_characters_that_are_none_break_nothing(asked: httpx.Client, raw: bytes)
         ("LOAD '/tmp/x.duckdb_extension'", "query-refused"),
         ("PRAGMA database_list", "query-refused"),
         ("SET enable_external_access = true", "query-refused"),
-        ("RESET ALL", "query-refused"),
+        ("RESET memory_limit", "query-refused"),
         ("SELECT 1; DROP VIEW adapters", "query-refused"),
         ("/* SELECT 1 */ DROP VIEW adapters", "query-refused"),
         ("-- SELECT 1", "query-refused"),
@@ -233,8 +233,9 @@ def test_what_a_query_must_not_do_is_a_problem_of_the_query(asked: httpx.Client,
     ],
 )
 def test_a_memory_bomb_ends_its_own_process_alone(asked: httpx.Client, sql: str) -> None:
-    response = ask(asked, sql)
-    assert response.status_code in (200, 422), response.text
+    # A text of a gigabyte is copied where no interrupt is heard: its process is killed some seconds after its time.
+    response = asked.post(ROUTE, json={"sql": sql}, timeout=90)
+    assert response.status_code in (200, 422, 504), response.text
     if response.status_code == 200:
         # One string beyond the limit of bytes: cut to nothing.
         assert (response.json()["rows"], response.json()["truncated"]) == ([], True)
@@ -380,16 +381,14 @@ def test_the_summary_counts_what_came_and_what_was_activated(
     client: httpx.Client, database: Database, settings_for: Callable[..., Settings]
 ) -> None:
     now = utc_now()
-    insert_adapters(
-        database,
-        [
-            adapter_values(1, name="Old", created_at=now - timedelta(days=40)),
-            adapter_values(2, name="Week", created_at=now - timedelta(days=3)),
-            adapter_values(3, name="New", created_at=now),
-        ],
-    )
-    ids = {number: adapter_values(number)["id"] for number in (2, 3)}
-    activations = [(ids[2], 1), (ids[2], 2), (ids[3], 0), ("deleted", 0), (ids[3], 50)]
+    adapters = [
+        adapter_values(1, name="Old", created_at=now - timedelta(days=40)),
+        adapter_values(2, name="Week", created_at=now - timedelta(days=3)),
+        adapter_values(3, name="New", created_at=now),
+    ]
+    insert_adapters(database, adapters)
+    week_id, new_id = adapters[1]["id"], adapters[2]["id"]
+    activations = [(week_id, 1), (week_id, 2), (new_id, 0), ("deleted", 0), (new_id, 50)]
     with database.write() as connection:
         connection.execute(
             insert(Activity),

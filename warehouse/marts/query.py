@@ -203,12 +203,12 @@ def run_query_raw(
         # DuckDB compares both what a view says, which is a pattern, and what it stands for.
         folders=sorted({str(published.path), as_pattern(published.path)}),
         catalog=str(published.path / CATALOG),
-        sql=sql.encode(errors="replace").decode(),
+        sql=_storable(sql),
         rows=limit,
         timeout=timeout,
         memory_bytes=MEMORY_BYTES,
         answer_bytes=answer_bytes,
-        parameters=parameters or [],
+        parameters=_storable(parameters or []),
         form=form,
         zoned=zoned,
         notes={"generation": published.name, "published_at": published.created_at.isoformat()},
@@ -230,6 +230,17 @@ def run_query_raw(
         seconds=time.perf_counter() - started,
         generation=published,
     )
+
+
+def _storable(value: Any) -> Any:
+    """A value of JSON whose texts are Unicode: half a surrogate pair becomes a question mark."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return value
 
 
 def _run(

@@ -180,8 +180,9 @@ def check(connection: "duckdb.DuckDBPyConnection", sql: str) -> "duckdb.Statemen
         raise RefusedError(
             f"only SELECT (also FROM, DESCRIBE, SHOW and SUMMARIZE) can be run, not {statement.type.name}"
         )
-    row = connection.execute("SELECT json_serialize_sql(?)", [statement.query]).fetchone()
-    tree = msgspec.json.decode(row[0] if row is not None else b"{}")
+    # To the end of its one row: a relation cannot be made beside a result that is not finished.
+    ((text,),) = connection.execute("SELECT json_serialize_sql(?)", [statement.query]).fetchall()
+    tree = msgspec.json.decode(text)
     if tree.get("error", True):
         raise RefusedError(f"this kind of statement cannot be checked: {tree.get('error_message')}")
     strangers = sorted(set(_table_functions(tree)) - TABLE_FUNCTIONS)

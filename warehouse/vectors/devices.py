@@ -133,7 +133,14 @@ def _ask_nvidia(query: tuple[str, ...]) -> list[str]:
     if tool is None:
         return []
     try:
-        answer = subprocess.run([tool, *query], capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)  # noqa: S603
+        answer = subprocess.run(  # noqa: S603
+            [tool, *query],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return []
     return answer.stdout.splitlines()
