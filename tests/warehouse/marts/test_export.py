@@ -4,14 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, insert, update
 
 from tests.warehouse.marts import library
 from warehouse import generations
@@ -153,6 +153,27 @@ def test_aggregates_are_right(filled: Database, settings: Settings) -> None:
     growth = read("library_growth")
     assert growth[-1]["adapters_total"] == 5
     assert growth == sorted(growth, key=lambda row: row["day"])
+
+
+def test_gains_are_counted_from_the_snapshot_before_each_span(sqlite_database: Database, settings: Settings) -> None:
+    library.fill(sqlite_database)
+    today = datetime.now(UTC).date()
+    history = ((2, 10, 100, 1), (2, 3, 150, 1), (2, 0, 170, 4), (1, 0, 90, None), (3, 20, 7, None), (3, 2, 6, None))
+    with sqlite_database.write() as connection:
+        connection.execute(delete(CommunityStatistic))
+        connection.execute(
+            insert(CommunityStatistic),
+            [
+                {"adapter_pk": pk, "day": today - timedelta(days=days), "downloads": downloads, "likes": likes}
+                for pk, days, downloads, likes in history
+            ],
+        )
+    export_marts(sqlite_database, settings)
+    rows = read_mart(sqlite_database, settings, "community_movers")
+    # One snapshot is no gain, and a number that fell is none either.
+    assert len({row["adapter_id"] for row in rows}) == 1
+    gains = {row["time_range"]: (row["downloads_gained"], row["likes_gained"]) for row in rows}
+    assert gains == {"24h": (20, 3), "7d": (70, 3), "30d": (70, 3), "90d": (70, 3), "all": (70, 3)}
 
 
 def test_an_empty_library_has_marts_too(database: Database, settings: Settings) -> None:

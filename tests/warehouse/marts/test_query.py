@@ -19,7 +19,9 @@ from warehouse.marts import (
     QueryRefusedError,
     QueryTimeoutError,
     QueryTooLargeError,
+    Sandboxes,
     run_query,
+    run_query_raw,
     sandbox,
 )
 from warehouse.settings import Settings
@@ -252,6 +254,25 @@ def test_a_query_process_that_dies_is_an_error_of_the_query(analyst: Analyst) ->
     with pytest.raises(QueryTooLargeError, match="broke its process"):
         analyst.ask("SELECT sleep_ms(20_000)")
     killer.join()
+
+
+def test_a_process_that_is_started_ahead_answers_once_and_is_replaced(analyst: Analyst) -> None:
+    def waiting() -> set[int]:
+        return {child.pid for child in psutil.Process().children() if "sandbox" in str(child.cmdline())}
+
+    sandboxes = Sandboxes(ahead=True)
+    seen: list[set[int]] = []
+    for _ in range(2):
+        result = run_query_raw(analyst.database, analyst.settings, "SELECT 1", sandboxes=sandboxes)
+        assert (result.payload, result.row_count) == (b"[[1]]", 1)
+        seen.append(waiting())
+    assert [len(each) for each in seen] == [1, 1]
+    assert seen[0] != seen[1]
+    (idle,) = seen[1]
+    os.kill(idle, signal.SIGKILL)
+    assert run_query_raw(analyst.database, analyst.settings, "SELECT 2", sandboxes=sandboxes).payload == b"[[2]]"
+    sandboxes.close()
+    assert waiting() == set()
 
 
 def test_a_query_sees_nothing_of_the_environment(analyst: Analyst, monkeypatch: pytest.MonkeyPatch) -> None:
