@@ -7,26 +7,34 @@ in no torch, transformers, faiss or onnxruntime; `app` is made when it is first 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from serving import logs, problems, web
+from serving.addresses import AddressGuard
 from serving.analysts import Analysts
 from serving.deps import Services
 from serving.documentation import install as install_documentation
 from serving.figures import Figures
 from serving.machine import Machine
+from serving.metrics import Metrics
 from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, RequestContext, UnexpectedErrors
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
-from serving.routers import adapters, analytics, audit, compose, dashboard, recommendations, system
+from serving.routers import adapters, analytics, audit, compose, dashboard, metrics, recommendations, system
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
+from serving.tracing import StatementSpans, Tracing, TracingError, open_provider
 from serving.version import VERSION
 from warehouse import migrations
 from warehouse.engine import Database, open_database
 from warehouse.settings import Settings, get_settings
+from warehouse.statements import observe
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 _PARTS = (
     adapters,
@@ -46,13 +54,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """An application on the given settings, or on those of the environment."""
     settings = settings or get_settings()
     # Before the server starts, so that its own first lines are structured too.
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     signer = open_signer(settings)
+    counted = Metrics()
+    provider = _open_provider(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = open_database(settings)
         _require_schema(database)
+        spans = StatementSpans(provider, database.engine.dialect.name) if provider else None
+        statements = observe(database.engine, slow_seconds=settings.slow_statement_ms / 1000, executed=spans)
         services = Services(
             settings=settings,
             database=database,
@@ -62,12 +74,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             figures=Figures(database, settings),
             machine=Machine(),
             analysts=Analysts(database, settings),
+            metrics=counted,
         )
+        counted.watch(database, statements, services.recommender)
         app.state.services = services
         services.recommender.start()
         services.machine.start()
         if not settings.api_keys:
             _log.warning("no API keys are configured: whoever reaches this address may do everything")
+            if "*" in settings.cors_origins:
+                _log.warning("every origin is allowed and there are no keys: any web page can drive this service")
         try:
             yield
         finally:
@@ -75,6 +91,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             services.analysts.close()
             await services.orchestrator.close()
             database.dispose()
+            if provider:
+                provider.shutdown()
 
     app = FastAPI(
         title="LoRA Manager",
@@ -86,7 +104,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url="/openapi.json",
     )
     problems.install(app)
-    _add_middleware(app, settings, signer)
+    _add_middleware(app, settings, signer, counted, provider)
     _add_routes(app)
     install_documentation(app)
     web.install(app)
@@ -102,9 +120,20 @@ def _require_schema(database: Database) -> None:
         raise
 
 
-def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
-    # The last one added is the outermost: id and log, the wording of errors, CORS (so that errors carry its headers
-    # too), errors, keys, then what may touch a request only once its key is known.
+def _open_provider(settings: Settings) -> "TracerProvider | None":
+    try:
+        return open_provider(settings)
+    except TracingError as error:
+        # One line with the remedy, before the server adds its trace.
+        _log.critical("not started: %s", error)
+        raise
+
+
+def _add_middleware(
+    app: FastAPI, settings: Settings, signer: Signer, counted: Metrics, provider: "TracerProvider | None"
+) -> None:
+    # The last one added is the outermost: id and log, who may come at all, the wording of errors, CORS (so that errors
+    # carry its headers too), errors, keys, then what may touch a request only once its key is known.
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit)
     app.add_middleware(Authentication, settings=settings, signer=signer)
@@ -116,14 +145,19 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
         allow_credentials="*" not in settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", REQUEST_ID],
-        expose_headers=[REQUEST_ID, "Retry-After"],
+        expose_headers=[REQUEST_ID, "RateLimit", "RateLimit-Policy", "Retry-After"],
         max_age=600,
     )
     app.add_middleware(PlainErrors)
-    app.add_middleware(RequestContext)
+    app.add_middleware(AddressGuard, settings=settings)
+    if provider:
+        app.add_middleware(Tracing, provider=provider)
+    app.add_middleware(RequestContext, metrics=counted)
 
 
 def _add_routes(app: FastAPI) -> None:
+    # The router looks at one after the other, and this is asked every few seconds.
+    app.include_router(system.health)
     v1 = APIRouter(prefix="/api/v1")
     for part in _PARTS:
         v1.include_router(part.router)
@@ -132,7 +166,7 @@ def _add_routes(app: FastAPI) -> None:
     for router in (recommendations.router, dashboard.router):
         aliases.include_router(router)
     app.include_router(aliases)
-    app.include_router(system.health)
+    app.include_router(metrics.router)
 
 
 def __getattr__(name: str) -> FastAPI:

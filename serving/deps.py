@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from serving.analysts import Analysts
 from serving.figures import Figures
 from serving.machine import Machine
+from serving.metrics import Metrics
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
 from serving.schemas.adapters import ADAPTER_ID
@@ -33,6 +34,7 @@ class Services:
     figures: Figures
     machine: Machine
     analysts: Analysts
+    metrics: Metrics
 
 
 async def _services(connection: HTTPConnection) -> Services:

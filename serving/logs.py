@@ -1,9 +1,10 @@
-"""Structured logs: one JSON object a line on standard error, with the id of the request it belongs to.
+"""Structured logs: a line each on standard error, JSON unless set otherwise, with the id of the request it belongs to.
 
 Belongs here: the format and the set-up. Does not: what is logged. Query strings and headers never are: they may carry
 keys.
 """
 
+import json
 import logging
 import sys
 from contextvars import ContextVar
@@ -22,7 +23,7 @@ class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON; values passed as `extra` become fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """The line, without its end. Whatever a value holds, it is one line: JSON escapes line ends."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname,
@@ -31,19 +32,43 @@ class JsonLines(logging.Formatter):
         }
         if current := request_id.get():
             line["request_id"] = current
-        line.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
+        line.update(_extra(record))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        try:
+            return msgspec.json.encode(line, enc_hook=str).decode()
+        except UnicodeEncodeError:
+            # A name of a file that is no text; the standard library writes it with an escape.
+            return json.dumps(line, default=str)
 
 
-def configure(level: str) -> None:
-    """Send the log of this process through one handler. The server's own access log gives way to ours."""
+class TextLines(logging.Formatter):
+    """Formats a record for people at a terminal. Control characters of values are escaped, those of traces are not."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and below it the trace if there is one."""
+        moment = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        named = {"request_id": request_id.get(), **_extra(record)}
+        fields = " ".join(f"{name}={value}" for name, value in named.items() if value not in (None, ""))
+        line = f"{moment} {record.levelname:7} {record.name}: {record.getMessage()}  {fields}".rstrip()
+        shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+        return f"{shown}\n{self.formatException(record.exc_info)}" if record.exc_info else shown
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    """What was passed as `extra`."""
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+def configure(level: str, style: str) -> None:
+    """Send the log of this process through one handler, as `json` or `text`. The server's own access log gives way."""
     root = logging.getLogger()
-    if not any(isinstance(handler.formatter, JsonLines) for handler in root.handlers):
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(JsonLines())
-        root.addHandler(handler)
+    formatter = TextLines() if style == "text" else JsonLines()
+    ours = next((each for each in root.handlers if isinstance(each.formatter, JsonLines | TextLines)), None)
+    if ours is None:
+        ours = logging.StreamHandler(sys.stderr)
+        root.addHandler(ours)
+    ours.setFormatter(formatter)
     root.setLevel(level)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)

@@ -4,68 +4,127 @@ Pure ASGI, since Starlette's `BaseHTTPMiddleware` runs every request in a task o
 context variable each.
 """
 
+import asyncio
 import logging
 import re
 import time
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import logs, problems
+from serving.addresses import client_of
+from serving.metrics import Metrics
+from serving.security import is_below
 from warehouse.ids import new_id
 
 REQUEST_ID = "X-Request-ID"
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 """Ids that are taken over: nothing that could break a header or a line of a log."""
 
-MAX_BODY_BYTES = 32 * 2**20
-"""Of a request: what a generator takes as a few input images in base64, and no more than a process can hold."""
+MAX_BODY_BYTES = 2**20
+"""Of a request: more than any question or list of ids is long."""
+MAX_GENERATION_BYTES = 32 * 2**20
+"""Of a request that may carry a few input images in base64."""
+_GENERATING = ("/generation", "/deliveries", "/compose")
+"""What takes a generator's parameters, images among them."""
+_BODY_SECONDS = 20.0
+_BODY_BYTES_PER_SECOND = 16 * 2**10
+"""A body must arrive within so many seconds, and may take longer only while it arrives at least so fast."""
+_CLOSE = {"Connection": "close"}
+
+_SHOWN_CHARACTERS = 500
+_DEFAULT_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    # An answer is data: whoever opens it as a page gets one that can load and run nothing.
+    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+"""Of every answer that does not say otherwise."""
 
 _log = logging.getLogger("serving.requests")
 
 
 class RequestContext:
-    """Takes or makes the request's id, returns it, and logs the request when it has been answered."""
+    """Takes or makes the request's id, returns it with the headers of every answer, counts and logs the request."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _ACCEPTABLE.fullmatch(given) else new_id()
+        request_id = _taken_over(scope) or new_id()
         # The server shares one state among all requests: this one gets a copy of its own.
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        state = scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        # Looked up now: what is inside may rewrite it.
+        method = scope.get("method", "WEBSOCKET")
         token = logs.request_id.set(request_id)
         began = time.perf_counter()
-        status = 0
+        status = sent = 0
 
         async def tagged(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                message["headers"] = _completed(message.get("headers", ()), request_id, state)
+            elif message["type"] == "http.response.body":
+                sent += len(message.get("body", b""))
             await send(message)
 
+        self._metrics.began(method)
         try:
             await self._app(scope, receive, tagged)
         finally:
+            seconds = time.perf_counter() - began
+            self._metrics.answered(scope, method, status, seconds, sent)
             _log.info(
                 "%s %s",
-                scope.get("method", "WEBSOCKET"),
-                scope["path"],
+                method,
+                scope["path"][:_SHOWN_CHARACTERS],
                 extra={
                     "status": status,
-                    "ms": round((time.perf_counter() - began) * 1000, 2),
-                    "key": scope["state"].get("key_name"),
+                    "ms": round(seconds * 1000, 2),
+                    "key": state.get("key_name"),
+                    "client": client_of(scope),
                 },
             )
             logs.request_id.reset(token)
+
+
+def _taken_over(scope: Scope) -> str | None:
+    """The id that the client gave, if it is one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            return given if _ACCEPTABLE.fullmatch(given) else None
+    return None
+
+
+def _completed(
+    headers: Iterable[tuple[bytes, bytes]], request_id: str, state: Mapping[str, Any]
+) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer with its id and those that every answer has; what a handler chose stays."""
+    complete = list(headers)
+    present = dict(complete)
+    complete += [header for header in _DEFAULT_HEADERS if header[0] not in present]
+    complete.append((b"x-request-id", request_id.encode()))
+    # The answer of a cache to a page must not be that to another origin, whether or not this request named one.
+    if b"origin" not in present.get(b"vary", b"").lower():
+        complete.append((b"vary", b"Origin"))
+    if "rate_headers" in state:
+        named = ((name.lower().encode(), value.encode()) for name, value in state["rate_headers"].items())
+        complete += [header for header in named if header[0] not in present]
+    return complete
 
 
 class UnexpectedErrors:
@@ -101,7 +160,9 @@ class UnexpectedErrors:
 
 
 class BodyLimit:
-    """Refuses bodies that are too large: by the length they announce before they are read, else while they are."""
+    """Refuses bodies that are too large, by the length they announce before they are read, else while they are, and
+    bodies that arrive too slowly: whoever sends a byte a minute holds a connection for nothing.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -111,28 +172,59 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced[:20]) > MAX_BODY_BYTES:
-            await problems.response(_too_large(), scope)(scope, receive, send)
+        announced = chunked = ""
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                announced = value.decode("latin-1")
+            elif name == b"transfer-encoding":
+                chunked = value.decode("latin-1")
+        if not announced and not chunked:
+            # In HTTP/1 a request without either has no body.
+            await self._app(scope, receive, send)
+            return
+        limit = body_limit(scope["path"])
+        if announced.isdecimal() and int(announced[:20]) > limit:
+            await problems.response(_too_large(limit), scope)(scope, receive, send)
             return
         received = 0
+        complete = False
+        began = time.monotonic()
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > MAX_BODY_BYTES:
+            nonlocal received, complete
+            if complete:
+                # What is waited for now is that the client leaves.
+                return await receive()
+            try:
+                async with asyncio.timeout(
+                    began + _BODY_SECONDS + received / _BODY_BYTES_PER_SECOND - time.monotonic()
+                ):
+                    message = await receive()
+            except TimeoutError:
                 # The framework lets its own exception through, and would take any other for malformed JSON.
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large().detail)
+                raise HTTPException(
+                    HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time: send it at once", headers=_CLOSE
+                ) from None
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if received > limit:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(limit).detail, headers=_CLOSE)
+            if complete:
+                scope["state"]["received"] = received
             return message
 
         await self._app(scope, counted, send)
 
 
-def _too_large() -> problems.Problem:
-    return problems.Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES // 2**20} MiB: send less at once"
-    )
+def body_limit(path: str) -> int:
+    """The bytes that the body of a request to a path may have."""
+    return MAX_GENERATION_BYTES if is_below(path, _GENERATING) else MAX_BODY_BYTES
+
+
+def _too_large(limit: int) -> problems.Problem:
+    detail = f"the body is larger than {limit // 2**20} MiB: send less at once"
+    # What is left of the body is nobody's next request.
+    return problems.Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, headers=_CLOSE)
 
 
 class HeadAsGet:
@@ -152,7 +244,12 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app({**scope, "method": "GET"}, receive, bodiless)
+        inner = {**scope, "method": "GET"}
+        try:
+            await self._app(inner, receive, bodiless)
+        finally:
+            # What is around this counts by the route that answered.
+            scope["route"] = inner.get("route")
 
 
 class PlainErrors:

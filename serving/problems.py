@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 _UNPROCESSABLE = 422
@@ -118,6 +119,16 @@ def response(problem: Problem, scope: Mapping[str, Any]) -> Response:
     return Response(msgspec.json.encode(content), problem.status, problem.headers, MEDIA_TYPE)
 
 
+async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request with a problem, before anything of it was read; a WebSocket is closed before it opens."""
+    if scope["type"] != "websocket":
+        await response(problem, scope)(scope, receive, send)
+        return
+    await receive()
+    # 1008 is "policy violation"; before the handshake the server turns it into HTTP 403.
+    await send({"type": "websocket.close", "code": 1008, "reason": problem.detail})
+
+
 def _from_validation(error: RequestValidationError) -> Problem:
     errors = [
         {
@@ -188,11 +199,12 @@ _DESCRIPTIONS = {
     401: "No valid API key was sent.",
     403: "The API key's role does not allow this.",
     404: "There is no such thing.",
+    408: "The body did not arrive in time.",
     409: "It clashes with what is there already, or with the state it is in.",
     413: "The body is too large.",
     416: "The file does not reach to the range that was asked for.",
     422: "A value of the request is not valid; `errors` says which and why.",
-    429: "Too many of these are being worked on; `Retry-After` says when to ask again.",
+    429: "Too many requests; `Retry-After` says when to ask again.",
     500: "Something unexpected went wrong; the request id finds it in the log.",
     503: "What the answer needs is not ready yet; `Retry-After` says when to ask again.",
     504: "The answer took too long to compute; ask for less.",
@@ -206,5 +218,5 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": _DESCRIPTIONS[status],
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
         }
-        for status in sorted({401, 403, 500, *statuses})
+        for status in sorted({401, 403, 429, 500, *statuses})
     }

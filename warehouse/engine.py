@@ -7,10 +7,11 @@ Statements do not belong here.
 
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,11 +40,38 @@ def _dump_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+class Waits:
+    """How often and how long the process waited for a connection: for one of the pool, or for a new one to open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one wait."""
+        with self._lock:
+            self._count += 1
+            self._seconds += seconds
+
+    def total(self) -> tuple[int, float]:
+        """(waits, seconds in all)."""
+        with self._lock:
+            return self._count, self._seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """An engine and its transaction scopes."""
 
     engine: Engine
+    waits: Waits = field(default_factory=Waits, compare=False)
+
+    def _connect(self) -> Connection:
+        began = time.perf_counter()
+        connection = self.engine.connect()
+        self.waits.add(time.perf_counter() - began)
+        return connection
 
     @property
     def is_sqlite(self) -> bool:
@@ -53,13 +81,13 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection on one consistent snapshot; nothing written in it is kept."""
-        with self.engine.connect() as connection:
+        with self._connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block and rolls back on any exception."""
-        with self.engine.connect().execution_options(**{_WRITE: True}) as connection, connection.begin():
+        with self._connect().execution_options(**{_WRITE: True}) as connection, connection.begin():
             yield connection
 
     def transact(self, work: Callable[[Connection], Result]) -> Result:
@@ -81,7 +109,7 @@ class Database:
     @contextmanager
     def session(self) -> Iterator["Session"]:
         """One connection for several transactions, for work that keeps temporary tables between them."""
-        with self.engine.connect() as connection:
+        with self._connect() as connection:
             try:
                 yield Session(connection)
             finally:

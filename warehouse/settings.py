@@ -5,14 +5,18 @@ environment. Does not belong here: values derived from data, and anything opened
 """
 
 import hashlib
+import ipaddress
 import json
 import os
+import re
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MINILM = "all-MiniLM-L6-v2"
@@ -58,11 +62,67 @@ def parse_paths(value: Any) -> Any:
     return _split(text, os.pathsep if os.pathsep in text else ",")
 
 
+def _parse_keys(entries: Iterable[str], unit: str) -> tuple[ApiKey, ...]:
+    """Keys from `name:role:key` or `name:role:sha256:digest`; blank entries and comments are passed over.
+
+    Raises:
+        ValueError: an entry is neither. It is a secret, so the message tells only its position.
+    """
+    keys = []
+    for position, entry in enumerate(entries, start=1):
+        if not entry.strip() or entry.lstrip().startswith("#"):
+            continue
+        parts = entry.strip().split(":", 2)
+        if len(parts) != 3 or not all(parts) or parts[1] not in set(Role):
+            raise ValueError(f"{unit} {position} is not name:role:key with role reader, editor or admin")
+        name, role, secret = parts
+        scheme, _, stored = secret.partition(":")
+        if scheme != "sha256":
+            digest = hashlib.sha256(secret.encode()).digest()
+        elif re.fullmatch(r"[0-9a-fA-F]{64}", stored):
+            digest = bytes.fromhex(stored)
+        else:
+            raise ValueError(f"{unit} {position} has sha256: without the 64 hexadecimal digits of the key's digest")
+        keys.append(ApiKey(name=name, role=Role(role), digest=digest))
+    return tuple(keys)
+
+
+def _keys_of_file(path: Path) -> tuple[ApiKey, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the file of API keys {path} cannot be read: {error}") from None
+    keys = _parse_keys(lines, f"the file of API keys {path}: line")
+    if not keys:
+        # An emptied file must not open the API to everybody.
+        raise ValueError(f"the file of API keys {path} holds no key: write name:role:key lines, or unset it")
+    return keys
+
+
+def _checked_origin(origin: str) -> str:
+    """An origin as browsers send it: scheme://host, with a port where it is not the scheme's own."""
+    if origin == "*":
+        return origin
+    if origin.lower() == "null":
+        raise ValueError("'null' is the origin of every sandboxed page and local file, so it cannot be allowed")
+    given = origin.rstrip("/").lower()
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+", given) or not urlsplit(given).hostname:
+        raise ValueError(f"{origin!r} is no origin: write scheme://host or scheme://host:port, without a path")
+    scheme, _, _ = given.partition(":")
+    # Browsers leave away the port that goes without saying.
+    return given.removesuffix({"http": ":80", "https": ":443"}.get(scheme, "/"))
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Field `data_dir` is LORA_MANAGER_DATA_DIR, and so on."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LORA_MANAGER_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix="LORA_MANAGER_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     data_dir: Path = Path("data")
@@ -80,6 +140,19 @@ class Settings(BaseSettings):
     cli_commands: dict[str, list[str]] = Field(default_factory=dict)
     http_allowed_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
 
+    api_keys_file: Path | None = None
+    """A file of further keys, one `name:role:key` a line; it is read into `api_keys`."""
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Names, beside those of loopback, that the API answers to while it has no keys."""
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Addresses or networks of proxies whose X-Forwarded-For is believed."""
+    rate_limit: float | None = Field(default=None, ge=0, le=1_000_000, allow_inf_nan=False)
+    """Requests per second and key, or address without a key. None: 100 with keys, without keys no limit; 0: none."""
+    rate_burst: int = Field(default=1000, ge=1, le=1_000_000)
+    """Requests that a key or address may make at once."""
+    max_connections: int = Field(default=512, ge=1)
+    """Open connections beyond which requests are answered 503."""
+
     embedding_model_semantic: str = MINILM
     embedding_model_artistic: str = MINILM
     embedding_model_technical: str = MINILM
@@ -96,31 +169,59 @@ class Settings(BaseSettings):
     recall_floor: float = Field(default=0.95, ge=0.0, le=1.0)
     """An index whose measured recall@10 is below this is not published."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "text"] = "json"
+    slow_statement_ms: int = Field(default=200, ge=0)
+    """Statements of the API that take at least this long are logged; 0 logs every one."""
+    otlp_endpoint: str = Field(
+        default="", validation_alias=AliasChoices("LORA_MANAGER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    """Base address of an OpenTelemetry collector (OTLP over HTTP); empty: nothing is traced."""
 
     @field_validator("library_roots", mode="before")
     @classmethod
     def _paths(cls, value: Any) -> Any:
         return parse_paths(value)
 
-    @field_validator("cors_origins", "http_allowed_hosts", mode="before")
+    @field_validator("cors_origins", "http_allowed_hosts", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         return _split(value, ",") if isinstance(value, str) else value
 
+    @field_validator("rate_limit", "api_keys_file", mode="before")
+    @classmethod
+    def _absent(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: list[str]) -> list[str]:
+        return [_checked_origin(origin) for origin in value]
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for entry in value:
+            ipaddress.ip_network(entry, strict=False)
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _collector(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("is no http or https address: traces are sent over HTTP")
+        return value.rstrip("/")
+
     @field_validator("api_keys", mode="before")
     @classmethod
     def _keys(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        keys = []
-        for position, entry in enumerate(_split(value, ","), start=1):
-            parts = entry.split(":", 2)
-            if len(parts) != 3 or not all(parts) or parts[1] not in set(Role):
-                # The entry itself is a secret, so the message names only its position.
-                raise ValueError(f"entry {position} is not name:role:key with role reader, editor or admin")
-            name, role, secret = parts
-            keys.append(ApiKey(name=name, role=Role(role), digest=hashlib.sha256(secret.encode()).digest()))
-        return tuple(keys)
+        return _parse_keys(_split(value, ","), "entry") if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _read_keys_file(self) -> "Settings":
+        if self.api_keys_file is not None:
+            keys = (*self.api_keys, *_keys_of_file(self.api_keys_file.expanduser()))
+            object.__setattr__(self, "api_keys", keys)
+        return self
 
     @model_validator(mode="after")
     def _absolute(self) -> "Settings":

@@ -14,8 +14,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
     """Serve the API alone. Dagster and the pipeline run elsewhere, or not at all."""
-    import uvicorn
-
+    from serving import server
     from serving.cli.ports import require_free
 
     settings = settings_of(data)
@@ -23,4 +22,4 @@ def serve(
     require_free(host, port, "--port", "the API")
     with database_of(settings):
         pass
-    uvicorn.run("serving.app:app", host=host, port=port, access_log=False, timeout_graceful_shutdown=5)
+    server.run(settings, host, port)

@@ -146,10 +146,7 @@ def services(endpoints: Endpoints) -> tuple[Service, ...]:
         Service(
             name="api",
             title="API",
-            command=(
-                *(python, "-m", "uvicorn", "serving.app:app", "--host", endpoints.host),
-                *("--port", str(endpoints.port), "--no-access-log", "--timeout-graceful-shutdown", "5"),
-            ),
+            command=(python, "-m", "serving.server", "--host", endpoints.host, "--port", str(endpoints.port)),
             is_ready=lambda _: _api_answers(endpoints.api_url),
         ),
         Service(

@@ -3,8 +3,7 @@
 Belongs here: translating requests and errors. Does not: what a change does (`warehouse.catalog`).
 """
 
-import os
-import stat
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pydantic import Field
 
 from serving import encoding, problems
 from serving.deps import ActorDep, AdapterId, ServicesDep
+from serving.files import OpenedFileResponse
 from serving.schemas.adapter_changes import (
     Activation,
     AdapterCreate,
@@ -27,7 +27,7 @@ from serving.schemas.adapter_changes import (
     Deactivation,
 )
 from serving.schemas.adapters import AdapterAnswer, AdapterPage, Provenance, TagList
-from warehouse import ids
+from warehouse import confinement, ids
 from warehouse.catalog import editing, many, registering
 from warehouse.catalog.errors import FieldError, NameTakenError, NoSuchAdapterError
 from warehouse.catalog.many import Order, Result
@@ -36,6 +36,8 @@ from warehouse.queries.filters import make_filter
 from warehouse.queries.pages import Sort, SortKey
 
 router = APIRouter(prefix="/adapters", tags=["adapters"])
+
+_log = logging.getLogger(__name__)
 
 _SORT_NAMES = {
     "name": SortKey.NAME,
@@ -59,6 +61,7 @@ PREVIEW_TYPES = {
     ".webm": "video/webm",
 }
 """What a preview can be; anything else (SVG can hold scripts) is not served."""
+_NO_PREVIEW = "this adapter has no preview image beside its weight file"
 
 
 def known_id(adapter_id: str) -> str:
@@ -367,14 +370,6 @@ def get_provenance(services: ServicesDep, adapter_id: AdapterId) -> Response:
     )
 
 
-def _stat_of_file(path: Path) -> os.stat_result | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found if stat.S_ISREG(found.st_mode) else None
-
-
 @router.get(
     "/{adapter_id}/preview",
     summary="Get an adapter's preview image",
@@ -400,19 +395,27 @@ def get_preview(
     """The local preview image. `preview_url` of an adapter is this with a signature, so that a browser can show it."""
     with services.database.read() as connection:
         exists, stored = adapters.preview_path(connection, known_id(adapter_id))
+        roots = confinement.library_roots(connection, services.settings)
     if not exists:
         raise problems.not_found("adapter", adapter_id)
-    path = Path(stored) if stored else None
-    media_type = PREVIEW_TYPES.get(path.suffix.lower()) if path else None
-    found = _stat_of_file(path) if path and media_type else None
-    if path is None or found is None:
-        raise problems.Problem(HTTPStatus.NOT_FOUND, "this adapter has no preview image beside its weight file")
+    media_type = PREVIEW_TYPES.get(Path(stored).suffix.lower()) if stored else None
+    if stored is None or media_type is None:
+        raise problems.Problem(HTTPStatus.NOT_FOUND, _NO_PREVIEW)
+    try:
+        opened = confinement.open_under_roots(Path(stored), roots)
+    except confinement.OutsideRootsError as error:
+        _log.warning("a preview outside the library was not opened", extra={"path": stored})
+        raise problems.Problem(
+            HTTPStatus.NOT_FOUND, "this adapter's preview lies outside the library folders"
+        ) from error
+    except confinement.NoFileError as error:
+        raise problems.Problem(HTTPStatus.NOT_FOUND, _NO_PREVIEW) from error
     headers = {
-        "ETag": f'"{found.st_mtime_ns:x}-{found.st_size:x}"',
+        "ETag": f'"{opened.status.st_mtime_ns:x}-{opened.status.st_size:x}"',
         "Cache-Control": "private, max-age=3600",
         "Content-Security-Policy": "default-src 'none'; sandbox",
-        "X-Content-Type-Options": "nosniff",
     }
     if headers["ETag"] in request.headers.get("if-none-match", ""):
+        opened.stream.close()
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return FileResponse(path, media_type=media_type, headers=headers, stat_result=found)
+    return OpenedFileResponse(opened, media_type=media_type, headers=headers)

@@ -118,7 +118,7 @@ def serve(data_dir: Path) -> tuple[subprocess.Popen[bytes], httpx.Client]:
     """A server as its own process, answering."""
     port = free_port()
     environment = {**os.environ, "LORA_MANAGER_DATA_DIR": str(data_dir), "LORA_MANAGER_LOG_LEVEL": "WARNING"}
-    command = [sys.executable, "-m", "uvicorn", "serving.app:app", "--port", str(port), "--no-access-log"]
+    command = [sys.executable, "-m", "serving.server", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
     deadline = time.monotonic() + 60

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from serving.app import create_app
+from serving.server import configuration
 from warehouse import migrations
 from warehouse.engine import Database, connect
 from warehouse.settings import Settings
@@ -30,8 +31,7 @@ class Server:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         port = self._socket.getsockname()[1]
-        config = uvicorn.Config(create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=2)
-        self._server = uvicorn.Server(config)
+        self._server = uvicorn.Server(configuration(settings, app=create_app(settings)))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self.url = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=30)

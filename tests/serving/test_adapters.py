@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from serving.schemas.adapters import Adapter, AdapterAnswer, AdapterPage, Provenance, TagList
 from tests.warehouse.queries.library import adapter_values, fill, insert_adapters
 from warehouse.engine import Database
+from warehouse.ingest import roots
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010806000000")
 UNKNOWN = "0190a6f2-0000-7000-8000-000000000000"
@@ -240,7 +241,13 @@ def test_provenance_names_the_source_of_each_field(database: Database, client: h
     assert answer["fields"] == [{"field": "file_path", "source": "file"}, {"field": "name", "source": "user"}]
 
 
+def register_root(database: Database, folder: Path) -> None:
+    with database.write() as connection:
+        roots.register(connection, [folder])
+
+
 def test_previews_are_served_as_they_lie(database: Database, client: httpx.Client, tmp_path: Path) -> None:
+    register_root(database, tmp_path)
     image = tmp_path / "a.preview.png"
     image.write_bytes(PNG)
     values = adapter_values(1, preview_path=str(image))
@@ -253,7 +260,28 @@ def test_previews_are_served_as_they_lie(database: Database, client: httpx.Clien
     assert (again.status_code, again.content) == (304, b"")
 
 
+def test_a_preview_outside_the_library_is_not_opened(
+    sqlite_database: Database, sqlite_client: httpx.Client, tmp_path: Path
+) -> None:
+    library, outside = tmp_path / "library", tmp_path / "outside.png"
+    library.mkdir()
+    outside.write_bytes(PNG)
+    (library / "inside.png").write_bytes(PNG)
+    (library / "link.png").symlink_to(outside)
+    (tmp_path / "linked").symlink_to(library)
+    register_root(sqlite_database, library)
+    paths = {outside: 404, library / "link.png": 404, library / ".." / "outside.png": 404}
+    paths |= {library / "inside.png": 200, tmp_path / "linked" / "inside.png": 200}
+    for number, (path, status) in enumerate(paths.items()):
+        values = adapter_values(number, preview_path=str(path))
+        insert_adapters(sqlite_database, [values])
+        answer = sqlite_client.get(f"/api/v1/adapters/{values['id']}/preview", headers={"Range": "bytes=0-3"})
+        assert answer.status_code == (206 if status == 200 else status), path
+        assert (answer.content == PNG[:4]) is (status == 200)
+
+
 def test_what_is_no_image_is_no_preview(database: Database, client: httpx.Client, tmp_path: Path) -> None:
+    register_root(database, tmp_path)
     (tmp_path / "a.svg").write_text("<svg onload='x()'/>")
     (tmp_path / "b.png").mkdir()
     for number, path in enumerate([tmp_path / "a.svg", tmp_path / "b.png", tmp_path / "gone.png", None]):
@@ -265,6 +293,7 @@ def test_what_is_no_image_is_no_preview(database: Database, client: httpx.Client
 def test_preview_urls_are_signed(
     database: Database, serve: Callable[..., httpx.Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    register_root(database, tmp_path)
     image = tmp_path / "a.webp"
     image.write_bytes(PNG)
     values, other = adapter_values(1, preview_path=str(image)), adapter_values(2, preview_path=str(image))

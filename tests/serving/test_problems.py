@@ -91,7 +91,7 @@ def test_a_body_without_end_is_refused(sqlite_client: httpx.Client) -> None:
 def test_a_body_that_announces_too_much_is_not_read(sqlite_client: httpx.Client) -> None:
     with socket.create_connection((sqlite_client.base_url.host, sqlite_client.base_url.port or 0), timeout=30) as raw:
         raw.sendall(
-            b"POST /api/v1/recommendations/prompt HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /api/v1/recommendations/prompt HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1)
         )
         assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")

@@ -1,14 +1,26 @@
 """Keys, roles and origins over HTTP."""
 
+import asyncio
+import hashlib
+import socket
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import httpx
+import hypothesis
 import pytest
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Message
 
-from serving.security import required_role
+from serving.app import create_app
+from serving.security import is_public, required_role
 from tests.serving.conftest import KEYS
 from warehouse.engine import Database
-from warehouse.settings import Role
+from warehouse.settings import Role, Settings
 
 UNKNOWN = "0190a6f2-0000-7000-8000-000000000000"
 ROUTES = [
@@ -87,6 +99,127 @@ def test_a_reader_may_ask_and_not_change(guarded: httpx.Client) -> None:
 )
 def test_roles_are_closed(method: str, path: str, role: Role) -> None:
     assert required_role(method, path) is role
+
+
+TRICKS = st.sampled_from(
+    ["/", "//", "%2f", "%2e%2e/", "../", "./", "\n", " ", ";", "?", "#", "\\", "\0", "api/", "v1/", "API/", "X"]
+)
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get", "post"]
+PROTECTED = [
+    "/api/v1/adapters",
+    f"/api/v1/adapters/{UNKNOWN}",
+    "/api/recommendations/prompt",
+    "/api/v1/recommendations/prompt",
+    f"/api/v1/recommendations/similar/{UNKNOWN}",
+    "/api/v1/dashboard/stats",
+    "/metrics",
+]
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    return create_app(Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("data")))  # type: ignore[call-arg]
+
+
+def endpoint_of(application: FastAPI, method: str, path: str) -> object:
+    """What the router calls for a request; None where it calls nothing. What is called fails, for nothing is open."""
+    scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "root_path": "", "app": application}
+    scope |= {"headers": [], "query_string": b"", "state": {}}
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(_message: Message) -> None:
+        pass
+
+    with suppress(Exception):
+        asyncio.run(application.router(scope, receive, send))
+    return scope.get("endpoint")
+
+
+def test_the_router_is_asked_as_it_routes(application: FastAPI) -> None:
+    for path in PROTECTED:
+        method = "POST" if path.endswith("/prompt") else "GET"
+        assert endpoint_of(application, method, path) is not None, path
+        assert endpoint_of(application, method, path + "x/y/z") is None
+
+
+@given(
+    method=st.sampled_from(METHODS),
+    path=st.sampled_from(PROTECTED),
+    edits=st.lists(st.tuples(st.integers(0, 80), TRICKS), max_size=4),
+)
+@hypothesis.settings(max_examples=400, deadline=None)
+def test_no_spelling_of_a_path_gets_more_than_its_role(
+    application: FastAPI, method: str, path: str, edits: list[tuple[int, str]]
+) -> None:
+    spelt = path
+    for position, trick in edits:
+        spelt = spelt[:position] + trick + spelt[position:]
+    reached = endpoint_of(application, method, spelt)
+    if reached is not None and reached is endpoint_of(application, method, path):
+        assert not is_public(spelt)
+        least = {Role.READER: 0, Role.EDITOR: 1, Role.ADMIN: 2}
+        assert least[required_role(method, spelt)] >= least[required_role(method, path)]
+    elif is_public(spelt):
+        assert spelt in ("/", "/health", "/health/ready", "/docs", "/openapi.json") or spelt.startswith("/static/")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/static/../api/v1/adapters",
+            "/static/%2e%2e/api/v1/adapters",
+            "/static//api/v1/adapters",
+            "//api/v1/adapters",
+        ),
+        *("/health/../api/v1/adapters", "/api/v1/adapters/", "/API/v1/adapters", "/docs/../metrics", "/openapi.json/"),
+        *("/static/..%2f..%2fapp.py", "/static/%2fetc/passwd", "/static/..\\..\\app.py", "/static/%00"),
+    ],
+)
+def test_no_spelling_is_answered_without_a_key(guarded: httpx.Client, path: str) -> None:
+    with socket.create_connection((guarded.base_url.host, guarded.base_url.port or 0), timeout=20) as raw:
+        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert answer[9:12] in (b"401", b"404", b"307", b"405"), answer
+    assert b"items" not in answer
+    assert b"create_app" not in answer
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://evil.example", "null", "https://front.example.evil.example", "https://evilfront.example"),
+        *(
+            "http://front.example",
+            "https://front.example:444",
+            "https://front.example/",
+            "https://front.example@evil.example",
+        ),
+        *("HTTPS://FRONT.EXAMPLE.", "", "*", "https://*"),
+    ],
+)
+def test_no_other_origin_is_reflected(guarded: httpx.Client, origin: str) -> None:
+    asked = {"Origin": origin, "Cookie": "a=b", "X-API-Key": "reader-secret"}
+    answer = guarded.get("/api/v1/adapters", headers=asked)
+    assert answer.status_code == 200
+    assert "access-control-allow-origin" not in answer.headers
+    assert "Origin" in answer.headers["vary"]
+    preflight = guarded.options("/api/v1/adapters", headers={**asked, "Access-Control-Request-Method": "DELETE"})
+    assert "access-control-allow-origin" not in preflight.headers
+
+
+def test_keys_from_a_file_and_as_digests(
+    sqlite_database: Database, serve: Callable[..., httpx.Client], tmp_path: Path
+) -> None:
+    digest = hashlib.sha256(b"from-a-digest").hexdigest()
+    (tmp_path / "keys").write_text(f"# who may\n\nfiled:editor:from-a-file\nhashed:reader:sha256:{digest}\n")
+    client = serve(sqlite_database, api_keys="set:reader:from-settings", api_keys_file=tmp_path / "keys")
+    for secret in ("from-settings", "from-a-file", "from-a-digest"):
+        assert client.get("/api/v1/adapters", headers={"X-API-Key": secret}).status_code == 200
+    for secret in ("nothing", digest, f"sha256:{digest}"):
+        assert client.get("/api/v1/adapters", headers={"X-API-Key": secret}).status_code == 401
 
 
 def test_only_configured_origins_are_reflected(guarded: httpx.Client) -> None:

@@ -54,3 +54,50 @@ def test_postgresql_is_spoken_to_through_psycopg(prefix: str, monkeypatch: pytes
 def test_values_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError):
         make(monkeypatch, RECALL_FLOOR="1.5")
+
+
+@pytest.mark.parametrize(
+    "origin", ["null", "NULL", "https://a/b", "https://*.example", "example", "https://", "https://a b"]
+)
+def test_what_is_no_origin_is_refused(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    with pytest.raises(ValidationError, match="origin"):
+        make(monkeypatch, CORS_ORIGINS=f"https://front.example,{origin}")
+
+
+def test_origins_are_kept_as_browsers_send_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "HTTPS://Front.Example/, http://front.example:80,https://front.example:8443,*,app://local"
+    expected = ["https://front.example", "http://front.example", "https://front.example:8443", "*", "app://local"]
+    assert make(monkeypatch, CORS_ORIGINS=given).cors_origins == expected
+
+
+def test_a_file_of_keys_that_holds_none_does_not_open_the_api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    for content, message in (
+        ("# none\n", "holds no key"),
+        ("a:reader:s3cret\nb:king:s3cret", "line 2"),
+        (None, "read"),
+    ):
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(ValidationError, match=message) as caught:
+            make(monkeypatch, API_KEYS_FILE=str(path))
+        assert "s3cret" not in str(caught.value.errors(include_input=False))
+
+
+@pytest.mark.parametrize("name", ["OTLP_ENDPOINT", "OTEL"])
+def test_a_collector_by_either_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    if name == "OTEL":
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/")
+        assert make(monkeypatch).otlp_endpoint == "http://127.0.0.1:4318"
+    else:
+        assert make(monkeypatch, OTLP_ENDPOINT="http://127.0.0.1:4318/").otlp_endpoint == "http://127.0.0.1:4318"
+    with pytest.raises(ValidationError, match="http"):
+        make(monkeypatch, OTLP_ENDPOINT="127.0.0.1:4317")
+
+
+def test_blank_settings_are_absent_and_proxies_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = make(monkeypatch, RATE_LIMIT="", API_KEYS_FILE="", TRUSTED_PROXIES="10.0.0.0/8,::1")
+    assert (settings.rate_limit, settings.api_keys_file) == (None, None)
+    with pytest.raises(ValidationError):
+        make(monkeypatch, TRUSTED_PROXIES="*")

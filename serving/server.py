@@ -1,0 +1,68 @@
+"""The API as a process: uvicorn with the bounds that the settings and `protocol` give it.
+
+    python -m serving.server --host 127.0.0.1 --port 8000
+
+Belongs here: how the server is configured, for `lora-manager serve` and for what `up` starts. Does not: the application
+(`app`), and whether an address may be listened on (`cli`).
+"""
+
+import argparse
+from contextlib import suppress
+
+import uvicorn
+from fastapi import FastAPI
+
+from serving.protocol import GuardedProtocol
+from warehouse.settings import Settings, get_settings
+
+APPLICATION = "serving.app:app"
+_KEEP_ALIVE_SECONDS = 5
+_SHUTDOWN_SECONDS = 5
+_NOT_STARTED = 3
+_WEBSOCKET_MESSAGE_BYTES = 2**20
+"""Of a message of a client, which subscribes and nothing else."""
+
+
+def configuration(
+    settings: Settings, *, app: str | FastAPI = APPLICATION, host: str = "127.0.0.1", port: int = 0
+) -> uvicorn.Config:
+    """The server of an address. `X-Forwarded-For` is believed of configured proxies alone, whatever the environment."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=GuardedProtocol,
+        # The application sets up the log, for itself and for the server.
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        # `protocol` refuses connections beyond the limit, before uvicorn refuses the requests of all.
+        limit_concurrency=settings.max_connections + 1,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        ws_max_size=_WEBSOCKET_MESSAGE_BYTES,
+    )
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Serve until a signal says to stop. Exits with code 3 if the server could not start."""
+    server = uvicorn.Server(configuration(settings, host=host, port=port))
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise SystemExit(_NOT_STARTED)
+
+
+def main() -> None:
+    """Serve the address that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args()
+    run(get_settings(), options.host, options.port)
+
+
+if __name__ == "__main__":
+    main()
