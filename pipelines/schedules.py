@@ -28,7 +28,7 @@ weekly_prune_history = dg.ScheduleDefinition(
     cron_schedule="30 4 * * 0",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     tags={Tag.TRIGGER: Trigger.SCHEDULE},
-    description="Every Sunday: delete old runs and old generations.",
+    description="Every Sunday: delete old runs, old generations and recommendations that were kept too long.",
 )
 
 ALL = [nightly_full_rescan, weekly_prune_history]

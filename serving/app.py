@@ -15,8 +15,10 @@ from starlette.middleware.cors import CORSMiddleware
 from serving import logs, problems, web
 from serving.addresses import AddressGuard
 from serving.analysts import Analysts
+from serving.answer_cache import AnswerCache
 from serving.deps import Services
 from serving.documentation import install as install_documentation
+from serving.embedding import Embedder
 from serving.figures import Figures
 from serving.machine import Machine
 from serving.metrics import Metrics
@@ -65,21 +67,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         _require_schema(database)
         spans = StatementSpans(provider, database.engine.dialect.name) if provider else None
         statements = observe(database.engine, slow_seconds=settings.slow_statement_ms / 1000, executed=spans)
+        orchestrator = Orchestrator(settings)
         services = Services(
             settings=settings,
             database=database,
             signer=signer,
             recommender=SharedRecommender(database, settings),
-            orchestrator=Orchestrator(settings),
+            orchestrator=orchestrator,
             figures=Figures(database, settings),
             machine=Machine(),
             analysts=Analysts(database, settings),
             metrics=counted,
+            answers=AnswerCache(database, settings),
+            embedder=Embedder(database, settings, orchestrator),
         )
         counted.watch(database, statements, services.recommender)
         app.state.services = services
         services.recommender.start()
         services.machine.start()
+        services.answers.start()
         if not settings.api_keys:
             _log.warning("no API keys are configured: whoever reaches this address may do everything")
             if "*" in settings.cors_origins:
@@ -89,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             services.recommender.stop()
             services.analysts.close()
+            services.answers.stop()
             await services.orchestrator.close()
             database.dispose()
             if provider:

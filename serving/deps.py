@@ -10,6 +10,8 @@ from fastapi import Depends, Path
 from starlette.requests import HTTPConnection
 
 from serving.analysts import Analysts
+from serving.answer_cache import AnswerCache
+from serving.embedding import Embedder
 from serving.figures import Figures
 from serving.machine import Machine
 from serving.metrics import Metrics
@@ -35,6 +37,8 @@ class Services:
     machine: Machine
     analysts: Analysts
     metrics: Metrics
+    answers: AnswerCache
+    embedder: Embedder
 
 
 async def _services(connection: HTTPConnection) -> Services:

@@ -1,22 +1,44 @@
-"""Whether Dagster is there: its webserver and its daemon, asked for over GraphQL.
+"""Dagster as a neighbour: whether it is there, and runs asked of it, over GraphQL.
 
-Belongs here: reading Dagster's state. Does not: asking it for runs. The API answers whether or not Dagster does, so
-nothing but the health report waits for this, and that at most `TIMEOUT` seconds; whoever only shows the state says how
-long it may wait, and gets the last one known.
+Belongs here: reading Dagster's state, launching a run. Does not: which work becomes a run (the services that ask) and
+what a run does. The API answers whether or not Dagster does: the health report waits for it `TIMEOUT` seconds at most,
+a request for a run `LAUNCH_TIMEOUT`; whoever only shows the state says how long it may wait, and gets the last one
+known.
 """
 
 import asyncio
+import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
+from warehouse.contracts import CODE_LOCATION, REPOSITORY
 from warehouse.settings import Settings
 
 TIMEOUT = 2.0
+LAUNCH_TIMEOUT = 20.0
+"""A run is queued in a tenth of a second; on a busy machine that takes some seconds."""
 _FRESH = 5.0
 """Seconds for which a state is answered again without asking."""
 _QUERY = "{ version instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
+_LAUNCH = """
+mutation Launch($parameters: ExecutionParams!) {
+  launchRun(executionParams: $parameters) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on Error { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+_log = logging.getLogger(__name__)
+
+
+class LaunchError(RuntimeError):
+    """Dagster did not take a run; the message says why, in words for a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +58,7 @@ class DagsterState:
 
 
 class Orchestrator:
-    """Asks the Dagster that the settings name, and keeps the answer for a few seconds."""
+    """Asks the Dagster that the settings name, and keeps what it says of itself for a few seconds."""
 
     def __init__(self, settings: Settings) -> None:
         # Proxies of the environment are for the outside; this is a neighbour.
@@ -76,6 +98,40 @@ class Orchestrator:
         if down:
             return DagsterState(True, False, f"no heartbeat of: {', '.join(down)}; is dagster-daemon running?")
         return DagsterState(True, True, f"Dagster {data['version']}")
+
+    async def launch(self, job: str, run_config: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+        """Queue a run of a job; returns its id. It is Dagster's from then on, whatever happens to this process.
+
+        Raises:
+            LaunchError: Dagster does not answer, or refuses. After a timeout the run may be queued all the same.
+        """
+        parameters = {
+            "selector": {
+                "repositoryLocationName": CODE_LOCATION,
+                "repositoryName": REPOSITORY,
+                "jobName": job,
+            },
+            "runConfigData": run_config,
+            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+        }
+        body = {"query": _LAUNCH, "variables": {"parameters": parameters}}
+        try:
+            response = await self._client.post("/graphql", json=body, timeout=LAUNCH_TIMEOUT)
+            answer = response.raise_for_status().json()["data"]["launchRun"]
+            kind = answer["__typename"]
+            if kind == "LaunchRunSuccess":
+                return str(answer["run"]["runId"])
+        except httpx.ReadTimeout as error:
+            raise LaunchError(
+                f"Dagster did not answer within {LAUNCH_TIMEOUT:.0f} s and may have taken the run: look for it in "
+                "Dagster's UI before asking again"
+            ) from error
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            _log.warning("Dagster did not take a run of %s: %s: %s", job, type(error).__name__, error)
+            raise LaunchError("Dagster's webserver does not answer") from error
+        # What it says may hold paths of the machine: it is for the log.
+        _log.error("Dagster refused a run of %s: %s", job, answer)
+        raise LaunchError(f"Dagster refused the run ({kind}); the log of the API says why")
 
     async def close(self) -> None:
         """Close the connections."""

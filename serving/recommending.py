@@ -79,7 +79,7 @@ class _Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Recommendations, best first, as the API shows them."""
+    """Recommendations, best first, as the API shows them but for the signatures of URLs, which expire."""
 
     items: list[dict[str, Any]]
     searched: int
@@ -87,6 +87,19 @@ class Answer:
     generation: str | None
     analysis: dict[str, Any] | None = None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    cached: bool = False
+    """Whether it was kept from an earlier question."""
+
+
+class TargetGoneError(LookupError):
+    """The adapter that was asked about does not exist, or no longer."""
+
+
+def signed(items: Sequence[dict[str, Any]], signer: Signer) -> list[dict[str, Any]]:
+    """Copies of the items, with the URLs of their previews signed: the items themselves may be kept."""
+    return [
+        {**item, "preview_url": signer.sign(item["preview_url"])} if item["preview_url"] else item for item in items
+    ]
 
 
 class _Rarities:
@@ -119,8 +132,12 @@ class _Rarities:
         return ranking.rarity_of(self._words[phrase], self._total)
 
 
-def similar(database: Database, recommender: "Recommender", signer: Signer, target_pk: int, wish: Wish) -> Answer:
-    """What is similar to an adapter, without itself."""
+def similar(database: Database, recommender: "Recommender", target_pk: int, wish: Wish) -> Answer:
+    """What is similar to an adapter, without itself.
+
+    Raises:
+        TargetGoneError: it does not exist.
+    """
     began = time.perf_counter()
     result = _nearest(database, recommender, target_pk, wish)
     with database.read() as connection:
@@ -128,14 +145,14 @@ def similar(database: Database, recommender: "Recommender", signer: Signer, targ
         facts = evidence.facts_of(connection, [target_pk, *(match.pk for match in result.matches)])
         target = facts.pop(target_pk, None)
         if target is None:
-            return Answer([], 0, time.perf_counter() - began, result.generation)
+            raise TargetGoneError(f"adapter {target_pk} was deleted")
         rarities.note_tags({fulltext.fold(tag) for tag in target.tags})
 
         def shared(candidate: Facts) -> ranking.Shared:
             return ranking.shared_with_adapter(target, candidate, rarities.of_tag, rarities.of_word)
 
         ranked = _rank(connection, result.matches, facts, shared)
-        items = _show(connection, signer, _choose(connection, ranked, wish), wish, to_prompt=False)
+        items = _show(connection, _choose(connection, ranked, wish), wish, to_prompt=False)
     return Answer(items, result.searched, time.perf_counter() - began, result.generation)
 
 
@@ -162,7 +179,7 @@ def _nearest(database: Database, recommender: "Recommender", target_pk: int, wis
         return recommender.by_vectors(recommender.encode(texts), exclude={target_pk}, **options)
 
 
-def for_prompt(database: Database, recommender: "Recommender", signer: Signer, text: str, wish: Wish) -> Answer:
+def for_prompt(database: Database, recommender: "Recommender", text: str, wish: Wish) -> Answer:
     """What fits a prompt, and what the prompt says."""
     began = time.perf_counter()
     prompt = prompts.parse(text)
@@ -184,7 +201,7 @@ def for_prompt(database: Database, recommender: "Recommender", signer: Signer, t
             return ranking.shared_with_prompt(words, candidate, rarities.of_tag, rarities.of_word)
 
         chosen = _choose(connection, _rank(connection, matches, facts, shared), wish)
-        items = _show(connection, signer, chosen, wish, to_prompt=True)
+        items = _show(connection, chosen, wish, to_prompt=True)
         named = _tags_of(connection, prompt)
         for item in items:
             item["in_prompt"] = any(item["lora_id"] == tag["lora_id"] for tag in named)
@@ -311,13 +328,11 @@ def _likeness(connection: Connection, pks: Sequence[int], wish: Wish) -> Callabl
 
 
 def _show(
-    connection: Connection, signer: Signer, chosen: Sequence[list[_Ranked]], wish: Wish, *, to_prompt: bool
+    connection: Connection, chosen: Sequence[list[_Ranked]], wish: Wish, *, to_prompt: bool
 ) -> list[dict[str, Any]]:
     summaries = evidence.summaries(connection, [group[0].facts.pk for group in chosen], length=SUMMARY_CHARACTERS + 1)
     return [
-        _item(
-            group[0], group[1:], summaries.get(group[0].facts.pk), signer, explained=wish.explained, to_prompt=to_prompt
-        )
+        _item(group[0], group[1:], summaries.get(group[0].facts.pk), explained=wish.explained, to_prompt=to_prompt)
         for group in chosen
     ]
 
@@ -329,7 +344,7 @@ def _shortened(text: str | None) -> str | None:
 
 
 def _item(
-    item: _Ranked, folded: Sequence[_Ranked], summary: str | None, signer: Signer, *, explained: bool, to_prompt: bool
+    item: _Ranked, folded: Sequence[_Ranked], summary: str | None, *, explained: bool, to_prompt: bool
 ) -> dict[str, Any]:
     facts, shared = item.facts, item.shared
     similarities = {space: float(item.match.similarities.get(space, 0.0)) for space in _spaces()}
@@ -358,7 +373,7 @@ def _item(
         "archetype": facts.archetype,
         "triggers": facts.triggers,
         "file_state": facts.file_state,
-        "preview_url": signer.sign(f"{API}/adapters/{facts.id}/preview") if facts.preview_path else None,
+        "preview_url": f"{API}/adapters/{facts.id}/preview" if facts.preview_path else None,
         "folded": [other.facts.id for other in folded],
         "in_prompt": False,
     }

@@ -46,6 +46,8 @@ class Tag:
 
     TRIGGER: Final = "lora-manager/trigger"
     """What asked for the run: one of `Trigger`. A run without it was asked for in Dagster's UI."""
+    REQUEST: Final = "lora-manager/request"
+    """The id of the HTTP request that asked for the run."""
     PROCESS: Final = ".dagster/lora-manager/process"
     """The process that executes the run, so that a run whose process died is found. Dagster's UI hides the prefix."""
 
@@ -103,6 +105,10 @@ def sync_config(paths: Sequence[Path] = (), *, force: bool = False) -> Mapping[s
     return {"ops": {op_name(LIBRARY_FILES): {"config": {"paths": [str(path) for path in paths], "force": force}}}}
 
 
-def vectors_config(spaces: Sequence[str], *, force: bool = False) -> Mapping[str, Any]:
-    """Run configuration of `refresh_vectors`: whether vectors that are current are computed anew."""
-    return {"ops": {op_name(vector_key(space)): {"config": {"force": force}} for space in spaces}}
+def vectors_config(
+    spaces: Sequence[str], *, force: bool = False, adapter_ids: Sequence[str] | None = None
+) -> Mapping[str, Any]:
+    """Run configuration of `refresh_vectors`: whether vectors that are current are computed anew, and the only adapters
+    to look at (None: all)."""
+    wanted = {"force": force} if adapter_ids is None else {"force": force, "adapter_ids": list(adapter_ids)}
+    return {"ops": {op_name(vector_key(space)): {"config": wanted} for space in spaces}}

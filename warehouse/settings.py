@@ -168,6 +168,8 @@ class Settings(BaseSettings):
     """Processes that parse documents; 0 takes one per usable core."""
     recall_floor: float = Field(default=0.95, ge=0.0, le=1.0)
     """An index whose measured recall@10 is below this is not published."""
+    recommendation_cache_seconds: int = Field(default=3600, ge=0, le=7 * 24 * 3600)
+    """For so long a recommendation is kept and answered again while nothing changed; 0 keeps none."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
     slow_statement_ms: int = Field(default=200, ge=0)

@@ -16,6 +16,7 @@ class VectorsConfig(dg.Config):
     """What is embedded."""
 
     force: bool = Field(default=False, description="Compute every vector anew, also those that are current.")
+    adapter_ids: list[str] | None = Field(default=None, description="Ids of the only adapters to look at; none: all.")
 
 
 _DESCRIPTIONS = {
@@ -47,6 +48,7 @@ def _space_asset(space: str) -> dg.AssetsDefinition:
                 warehouse.settings,
                 space,
                 progress=warehouse.progress(context, f"Embedding ({space})"),
+                adapter_ids=config.adapter_ids,
                 force=config.force,
             )
             with warehouse.database.read() as connection:

@@ -1,4 +1,4 @@
-"""`prune_history`: what grows without end is cut: old runs of Dagster and old generations of published files.
+"""`prune_history`: what grows without end is cut: old runs of Dagster, old generations, recommendations kept too long.
 
 Dagster keeps every run for ever; on a library that is watched that is the larger of the two.
 """
@@ -13,6 +13,7 @@ from pipelines.keys import ANALYTICS, INDEX
 from pipelines.resources import Warehouse
 from warehouse.contracts import Job
 from warehouse.generations import collect
+from warehouse.queries import recommendations
 
 _BATCH = 100
 _TERMINAL = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -83,11 +84,29 @@ def collect_old_generations(
     return len(collected)
 
 
+def _forget_some(warehouse: Warehouse) -> int:
+    # A transaction for each part, so that nobody waits for long.
+    with warehouse.database.write() as connection:
+        return recommendations.prune(connection)
+
+
+@dg.op(description="Removes kept recommendations that have expired or that a change has overtaken.")
+def forget_recommendations(context: dg.OpExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> int:
+    """Remove what the API, which does so as it goes, has left since it was last asked; returns how many."""
+    removed = 0
+    while part := _forget_some(warehouse):
+        removed += part
+    context.add_output_metadata({"removed": removed})
+    return removed
+
+
 @dg.job(
     name=Job.PRUNE_HISTORY,
-    description="Delete old runs and old generations of published files; what is shown and served stays.",
+    description="Delete old runs, old generations of published files and recommendations that were kept too long; what "
+    "is shown and served stays.",
 )
 def prune_history() -> None:
-    """Both, independent of each other."""
+    """All three, independent of each other."""
     delete_old_runs()
     collect_old_generations()
+    forget_recommendations()

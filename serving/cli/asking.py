@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from serving.recommending import Answer, Wish
-    from serving.signing import Signer
     from warehouse.engine import Database
     from warehouse.queries.adapters import AdapterRow
     from warehouse.vectors import Recommender, SpaceName
@@ -76,9 +75,16 @@ def _answer(
     data: "Path | None",
     limit: int,
     weights: "Mapping[SpaceName, float]",
-    ask: "Callable[[Database, Recommender, Signer, Wish], Answer]",
+    ask: "Callable[[Database, Recommender, Wish], Answer]",
 ) -> "Answer":
-    from serving.recommending import Wish
+    """The answer, as the API would send it.
+
+    Raises:
+        CommandError: a model cannot be used, or the adapter was deleted.
+    """
+    from dataclasses import replace
+
+    from serving.recommending import TargetGoneError, Wish, signed
     from serving.signing import open_signer
     from warehouse.vectors import EncoderError, Recommender, SearchFilter
 
@@ -86,9 +92,12 @@ def _answer(
     wish = Wish(limit=limit, threshold=0.1, weights=dict(weights), narrowed=SearchFilter())
     with database_of(settings) as database:
         try:
-            return ask(database, Recommender(database, settings), open_signer(settings), wish)
+            answer = ask(database, Recommender(database, settings), wish)
         except EncoderError as error:
             raise CommandError(f"{error} (`lora-manager doctor`)") from None
+        except TargetGoneError:
+            raise CommandError("the adapter was deleted a moment ago") from None
+    return replace(answer, items=signed(answer.items, open_signer(settings)))
 
 
 def similar(
@@ -105,7 +114,7 @@ def similar(
     if not wanted.strip():
         raise CommandError("the name is empty: give an adapter's name, words of it, or its id", Exit.USAGE)
 
-    def ask(database: "Database", recommender: "Recommender", signer: "Signer", wish: "Wish") -> "Answer":
+    def ask(database: "Database", recommender: "Recommender", wish: "Wish") -> "Answer":
         from serving import recommending
         from warehouse.queries import adapters
 
@@ -115,7 +124,7 @@ def similar(
         if pk is None:
             raise CommandError(f"{meant.name!r} was deleted a moment ago")
         note(f"Similar to {printable(meant.name)}{f' ({printable(meant.version)})' if meant.version else ''}:")
-        return recommending.similar(database, recommender, signer, pk, wish)
+        return recommending.similar(database, recommender, pk, wish)
 
     _show(_answer(data, limit, default_weights(), ask), as_json=as_json)
 
@@ -134,9 +143,9 @@ def recommend(
     if not text.strip():
         raise CommandError("the prompt is empty: say what the picture shall show", Exit.USAGE)
 
-    def ask(database: "Database", recommender: "Recommender", signer: "Signer", wish: "Wish") -> "Answer":
+    def ask(database: "Database", recommender: "Recommender", wish: "Wish") -> "Answer":
         from serving import recommending
 
-        return recommending.for_prompt(database, recommender, signer, text, wish)
+        return recommending.for_prompt(database, recommender, text, wish)
 
     _show(_answer(data, limit, prompt_weights(), ask), as_json=as_json)

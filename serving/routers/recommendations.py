@@ -1,17 +1,26 @@
-"""`/recommendations`: what is similar, what fits a prompt, and how far the library is embedded."""
+"""`/recommendations`: what is similar, what fits a prompt, computing vectors, and how far the library is embedded."""
 
 import dataclasses
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
+from anyio import to_thread
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from serving import encoding, problems, recommending
-from serving.deps import AdapterId, Services, ServicesDep
-from serving.recommending import Answer, Wish
+from serving.answer_cache import Question
+from serving.deps import ActorDep, AdapterId, Services, ServicesDep
+from serving.embedding import IN_CALL
+from serving.orchestrator import LaunchError
+from serving.recommending import Answer, TargetGoneError, Wish
 from serving.routers.adapters import known_id
 from serving.schemas.recommendations import (
+    BatchQuestion,
+    ComputeQuestion,
+    EmbeddingBatch,
+    EmbeddingComputed,
     EmbeddingStatus,
     PromptAnswer,
     PromptQuestion,
@@ -39,6 +48,12 @@ def _pk_of(services: Services, adapter_id: str) -> int:
     if pk is None:
         raise problems.not_found("adapter", adapter_id)
     return pk
+
+
+def _status_of(services: Services, adapter_id: str) -> embeddings.EmbeddingStatus:
+    pk = _pk_of(services, adapter_id)
+    with services.database.read() as connection:
+        return embeddings.status(connection, pk)
 
 
 def _checked(weights: dict[SpaceName, float], loc: tuple[str, ...]) -> dict[SpaceName, float]:
@@ -76,9 +91,9 @@ def parse_weights(text: str | None, single: dict[str, float | None]) -> dict[Spa
     )
 
 
-def _answered(answer: Answer, wish: Wish) -> dict[str, Any]:
+def _answered(services: Services, answer: Answer, wish: Wish) -> dict[str, Any]:
     return {
-        "recommendations": answer.items,
+        "recommendations": recommending.signed(answer.items, services.signer),
         "total_candidates": answer.searched,
         "processing_time": answer.seconds,
         "processing_time_ms": answer.seconds * 1000,
@@ -91,6 +106,7 @@ def _answered(answer: Answer, wish: Wish) -> dict[str, Any]:
             "index_generation": answer.generation,
         },
         "generated_at": answer.at,
+        "cached": answer.cached,
     }
 
 
@@ -151,8 +167,14 @@ def find_similar(
         explained=include_explanations,
     )
     pk = _pk_of(services, adapter_id)
-    answer = recommending.similar(services.database, services.recommender.get(), services.signer, pk, wish)
-    return encoding.answer(_answered(answer, wish))
+    recommender = services.recommender.get()
+    try:
+        answer = services.answers.ask(
+            Question(wish, adapter_pk=pk), lambda: recommending.similar(services.database, recommender, pk, wish)
+        )
+    except TargetGoneError as error:
+        raise problems.not_found("adapter", adapter_id) from error
+    return encoding.answer(_answered(services, answer, wish))
 
 
 def _search_filter(base_model: str | None, nsfw_max: int | None, *, available_only: bool) -> SearchFilter:
@@ -188,8 +210,87 @@ def recommend_for_prompt(services: ServicesDep, question: PromptQuestion) -> Res
         fold=question.fold,
     )
     recommender = services.recommender.get()
-    answer = recommending.for_prompt(services.database, recommender, services.signer, question.prompt, wish)
-    return encoding.answer({**_answered(answer, wish), "prompt_analysis": answer.analysis})
+    answer = services.answers.ask(
+        Question(wish, prompt=question.prompt),
+        lambda: recommending.for_prompt(services.database, recommender, question.prompt, wish),
+    )
+    return encoding.answer({**_answered(services, answer, wish), "prompt_analysis": answer.analysis})
+
+
+@router.post(
+    "/embeddings/compute",
+    summary="Compute the vectors of an adapter",
+    operation_id="compute_embeddings",
+    response_model=EmbeddingComputed,
+    responses=problems.documented(404, 413, 422),
+)
+async def compute_embeddings(services: ServicesDep, actor: ActorDep, question: ComputeQuestion) -> Response:
+    """Vectors that are absent or out of date are computed now, all of them with `force_recompute`; `similar` finds the
+    adapter at once. Where no vector can be made the status is `failed`, with the reason.
+    """
+    adapter_id = known_id(question.lora_id)
+    await to_thread.run_sync(_pk_of, services, adapter_id)
+    outcome = await services.embedder.compute([adapter_id], force=question.force_recompute, request_id=actor.request_id)
+    if adapter_id in outcome.gone:
+        raise problems.not_found("adapter", adapter_id)
+    found = await to_thread.run_sync(_status_of, services, adapter_id)
+    error = outcome.failures.get(adapter_id)
+    return encoding.answer(
+        {
+            "lora_id": adapter_id,
+            "status": "failed" if error else "completed",
+            "embedding_stats": {
+                "computed": outcome.computed > 0,
+                "embedding_count": len(found.spaces),
+                "last_computed": found.last_computed,
+                "quality_score": found.quality_score,
+                "spaces": found.spaces,
+                "processing_time": outcome.seconds,
+                "error": error,
+            },
+        }
+    )
+
+
+@router.post(
+    "/embeddings/batch",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Compute the vectors of many adapters",
+    operation_id="compute_embeddings_of_many",
+    response_model=EmbeddingBatch,
+    responses=problems.documented(413, 422, 503),
+)
+async def compute_embeddings_of_many(services: ServicesDep, actor: ActorDep, question: BatchQuestion) -> Response:
+    """Up to 32 adapters that are due are computed inside the call; more become a run of Dagster, whose id is answered,
+    and the counts say what is done so far. An id counts once, however often it is sent.
+    """
+    adapter_ids = list(dict.fromkeys(adapter_id.lower() for adapter_id in question.lora_ids))
+    try:
+        outcome = await services.embedder.compute(
+            adapter_ids, force=question.force_recompute, request_id=actor.request_id
+        )
+    except LaunchError as error:
+        raise problems.Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"{error}. Nothing was computed in this call: more than {IN_CALL} adapters are due, which takes a run of "
+            "Dagster; fewer at a time are computed without",
+            kind="dagster-not-ready",
+            title="Dagster not ready",
+            headers={"Retry-After": "10"},
+        ) from error
+    return encoding.answer(
+        {
+            "processed_count": outcome.computed,
+            "skipped_count": outcome.current,
+            "failed_count": len(outcome.failures),
+            "processing_time": outcome.seconds,
+            "queued_count": outcome.queued,
+            "run_id": outcome.run_id,
+            "note": outcome.note,
+            "failures": [{"lora_id": key, "reason": reason} for key, reason in outcome.failures.items()],
+        },
+        HTTPStatus.ACCEPTED,
+    )
 
 
 @router.get(
@@ -201,9 +302,7 @@ def recommend_for_prompt(services: ServicesDep, question: PromptQuestion) -> Res
 )
 def get_embedding_status(services: ServicesDep, adapter_id: AdapterId) -> Response:
     """The vectors of an adapter: how many, of which models, from when."""
-    pk = _pk_of(services, adapter_id)
-    with services.database.read() as connection:
-        found = embeddings.status(connection, pk)
+    found = _status_of(services, adapter_id)
     return encoding.answer(
         {
             "lora_id": known_id(adapter_id),
@@ -224,7 +323,7 @@ def get_embedding_status(services: ServicesDep, adapter_id: AdapterId) -> Respon
     responses=problems.documented(),
 )
 def get_stats(services: ServicesDep) -> Response:
-    """Coverage of this moment, the devices of this machine, and the published index."""
+    """Coverage of this moment, the devices of this machine, the published index, and how often kept answers served."""
     with services.database.read() as connection:
         total = facets.count_of(connection)
         by_space = embeddings.coverage(connection)
@@ -250,5 +349,6 @@ def get_stats(services: ServicesDep) -> Response:
                 "recall": min(manifest["recall"].values(), default=None) if manifest.get("recall") else None,
                 "published_at": state.published.created_at if state.published else None,
             },
+            "cache": dataclasses.asdict(services.answers.figures()),
         }
     )

@@ -1,7 +1,7 @@
 """Questions and answers of the recommender."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -144,7 +144,8 @@ class SimilarAnswer(BaseModel):
     processing_time: float = Field(description="Seconds.")
     processing_time_ms: float
     recommendation_config: RecommendationConfig
-    generated_at: datetime
+    generated_at: datetime = Field(description="When it was computed.")
+    cached: bool = Field(description="Whether it was kept from an earlier question; nothing changed since.")
 
 
 class PromptLora(BaseModel):
@@ -191,7 +192,8 @@ class PromptAnswer(BaseModel):
     processing_time: float = Field(description="Seconds.")
     processing_time_ms: float
     recommendation_config: RecommendationConfig
-    generated_at: datetime
+    generated_at: datetime = Field(description="When it was computed.")
+    cached: bool = Field(description="Whether it was kept from an earlier question; nothing changed since.")
 
 
 class EmbeddingStatus(BaseModel):
@@ -220,6 +222,105 @@ class EmbeddingStatus(BaseModel):
     spaces: dict[str, str] = Field(description="Space to model.")
 
 
+class ComputeQuestion(BaseModel):
+    """The adapter whose vectors are wanted."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"lora_id": ADAPTER_ID}]})
+
+    lora_id: str = Field(max_length=200)
+    force_recompute: bool = Field(False, description="Compute also what is current.")
+
+
+class EmbeddingDetails(BaseModel):
+    """The vectors of an adapter after computing."""
+
+    computed: bool = Field(description="Whether any was written; false also where all were current.")
+    embedding_count: int
+    last_computed: datetime | None
+    quality_score: float | None = Field(description="How much is known of the adapter, 0..1.")
+    spaces: dict[str, str] = Field(description="Space to model.")
+    processing_time: float = Field(description="Seconds.")
+    error: str | None = Field(description="With the status `failed`: why, and what to do.")
+
+
+class EmbeddingComputed(BaseModel):
+    """What became of the adapter's vectors."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "lora_id": ADAPTER_ID,
+                    "status": "completed",
+                    "embedding_stats": {
+                        "computed": True,
+                        "embedding_count": 3,
+                        "last_computed": "2026-01-01T08:00:00Z",
+                        "quality_score": 0.82,
+                        "spaces": {
+                            "artistic": "all-MiniLM-L6-v2",
+                            "semantic": "all-MiniLM-L6-v2",
+                            "technical": "all-MiniLM-L6-v2",
+                        },
+                        "processing_time": 0.09,
+                        "error": None,
+                    },
+                }
+            ]
+        }
+    )
+
+    lora_id: str
+    status: Literal["completed", "failed"]
+    embedding_stats: EmbeddingDetails
+
+
+class BatchQuestion(BaseModel):
+    """The adapters whose vectors are wanted."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"lora_ids": [ADAPTER_ID]}]})
+
+    lora_ids: list[Annotated[str, Field(max_length=200)]] = Field(min_length=1, max_length=10_000)
+    force_recompute: bool = Field(False, description="Compute also what is current.")
+
+
+class BatchFailure(BaseModel):
+    """An adapter whose vectors could not be computed."""
+
+    lora_id: str
+    reason: str
+
+
+class EmbeddingBatch(BaseModel):
+    """What was done so far."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "processed_count": 12,
+                    "skipped_count": 30,
+                    "failed_count": 1,
+                    "processing_time": 1.4,
+                    "queued_count": 0,
+                    "run_id": None,
+                    "note": None,
+                    "failures": [{"lora_id": ADAPTER_ID, "reason": "there is no such adapter"}],
+                }
+            ]
+        }
+    )
+
+    processed_count: int = Field(description="Adapters of which vectors were written inside the call.")
+    skipped_count: int = Field(description="Adapters whose vectors were current.")
+    failed_count: int
+    processing_time: float = Field(description="Seconds.")
+    queued_count: int = Field(description="Adapters that the run computes.")
+    run_id: str | None = Field(description="The run of Dagster, where so many were due that one was started.")
+    note: str | None = Field(description="What keeps the run from starting, if anything does.")
+    failures: list[BatchFailure]
+
+
 class Device(BaseModel):
     """A device that could compute vectors."""
 
@@ -241,6 +342,17 @@ class IndexDetails(BaseModel):
         description="The least over several weightings, measured against exact search at publication."
     )
     published_at: datetime | None
+
+
+class CacheDetails(BaseModel):
+    """Recommendations that are kept; hits and misses are those of the answering process since its start."""
+
+    enabled: bool
+    ttl_seconds: int
+    entries: int = Field(description="Answers that are kept now.")
+    hits: int
+    misses: int
+    hit_rate: float | None = Field(description="Hits among all questions, 0..1; null before the first.")
 
 
 class RecommendationStats(BaseModel):
@@ -267,6 +379,14 @@ class RecommendationStats(BaseModel):
                         "recall": 1.0,
                         "published_at": "2026-01-01T08:00:00Z",
                     },
+                    "cache": {
+                        "enabled": True,
+                        "ttl_seconds": 3600,
+                        "entries": 12,
+                        "hits": 30,
+                        "misses": 12,
+                        "hit_rate": 0.714,
+                    },
                 }
             ]
         }
@@ -280,3 +400,4 @@ class RecommendationStats(BaseModel):
     gpu_details: list[Device]
     devices: list[Device]
     index: IndexDetails
+    cache: CacheDetails

@@ -114,10 +114,15 @@ def free_port() -> int:
         return port
 
 
-def serve(data_dir: Path) -> tuple[subprocess.Popen[bytes], httpx.Client]:
-    """A server as its own process, answering."""
+def serve(data_dir: Path, **settings: str) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    """A server as its own process, answering; with further settings by their variables."""
     port = free_port()
-    environment = {**os.environ, "LORA_MANAGER_DATA_DIR": str(data_dir), "LORA_MANAGER_LOG_LEVEL": "WARNING"}
+    environment = {
+        **os.environ,
+        "LORA_MANAGER_DATA_DIR": str(data_dir),
+        "LORA_MANAGER_LOG_LEVEL": "WARNING",
+        **settings,
+    }
     command = [sys.executable, "-m", "serving.server", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)

@@ -5,8 +5,9 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from pipelines.definitions import build_definitions, definitions
+from pipelines.keys import SPACE_NAMES
 from pipelines.policies import FRESHNESS, OWNERS
-from warehouse.contracts import Job, op_name
+from warehouse.contracts import Job, op_name, vectors_config
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,14 @@ def _lines(defs: dg.Definitions) -> list[str]:
 def test_definitions_load_and_validate(defs: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(defs)
     assert definitions is not None
+
+
+def test_a_run_takes_the_adapters_that_the_api_names(defs: dg.Definitions) -> None:
+    job = defs.resolve_job_def(Job.REFRESH_VECTORS)
+    config = vectors_config(SPACE_NAMES, force=True, adapter_ids=["0190a6f2-0000-7000-8000-000000000000"])
+    assert dg.validate_run_config(job, dict(config))
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(job, dict(vectors_config(["colour"])))
 
 
 def test_assets_groups_and_dependencies(defs: dg.Definitions, snapshot: SnapshotAssertion) -> None:

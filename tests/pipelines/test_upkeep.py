@@ -6,11 +6,14 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from sqlalchemy import insert, select
 
 from pipelines.jobs import prune_history
 from pipelines.resources import Warehouse
 from warehouse.engine import Database
 from warehouse.generations import Manifest, current, publish
+from warehouse.ids import new_id
+from warehouse.models import RecommendationCache
 from warehouse.settings import Settings
 
 
@@ -87,3 +90,27 @@ def test_old_generations_are_collected_and_the_current_one_stays(
     assert now is not None
     assert now.name == names[-1]
     assert (now.path / "part").exists()
+
+
+def test_recommendations_that_expired_are_forgotten(
+    instance: dg.DagsterInstance, sqlite_database: Database, settings: Settings
+) -> None:
+    def row(name: str, expires_at: datetime) -> dict[str, object]:
+        return {
+            "id": new_id(),
+            "cache_key": f"-:0.0.0.0:{name}",
+            "recommendations": b"x",
+            "similarity_threshold": 0.1,
+            "limit_used": 10,
+            "weights_used": {},
+            "created_at": expires_at,
+            "expires_at": expires_at,
+        }
+
+    now = datetime.now(UTC)
+    with sqlite_database.write() as connection:
+        rows = [row("old", now - timedelta(seconds=1)), row("young", now + timedelta(hours=1))]
+        connection.execute(insert(RecommendationCache), rows)
+    assert _prune(instance, sqlite_database, settings).output_for_node("forget_recommendations") == 1
+    with sqlite_database.read() as connection:
+        assert connection.execute(select(RecommendationCache.cache_key)).scalars().all() == ["-:0.0.0.0:young"]

@@ -176,6 +176,28 @@ def test_threshold_and_limit_bound_the_list(library: Library) -> None:
     assert library.similar(0, similarity_threshold=1)["recommendations"] == []
 
 
+def test_no_adapter_is_in_its_own_list_folded_or_not(library: Library) -> None:
+    for position, key in enumerate(library.ids):
+        for fold in ("false", "true"):
+            items = library.similar(position, similarity_threshold=0, limit=100, fold=fold)["recommendations"]
+            assert key not in [item["lora_id"] for item in items]
+            assert key not in [folded for item in items for folded in item["folded"]]
+
+
+def test_the_aliases_answer_the_same(library: Library) -> None:
+    answers = []
+    for prefix in ("/api/v1", "/api"):
+        body = {"prompt": "dragon", "weights": {"semantic": 1}}
+        found = [
+            library.client.get(f"{prefix}/recommendations/similar/{library.ids[0]}", params={"limit": 3}).json(),
+            library.client.post(f"{prefix}/recommendations/prompt", json=body).json(),
+        ]
+        status = library.client.get(f"{prefix}/recommendations/embeddings/{library.ids[0]}/status").json()
+        stats = library.client.get(f"{prefix}/recommendations/stats").json()
+        answers.append([answer["recommendations"] for answer in found] + [status, stats["total_loras"]])
+    assert answers[0] == answers[1]
+
+
 def test_versions_and_duplicates_fold_only_on_request(own_library: Library) -> None:
     with own_library.database.write() as connection:
         pks = list(connection.execute(Adapter.__table__.select().order_by(Adapter.pk)).scalars())

@@ -8,7 +8,8 @@ from warehouse.models.embeddings import Embedding
 from warehouse.models.findings import Duplicate, Finding
 from warehouse.models.library import Bundle, File, Inspection, Root
 from warehouse.models.publications import Generation, Pointer
-from warehouse.models.statistics import Activity, CommunityStatistic, FacetCount, Lock
+from warehouse.models.recommendations import RecommendationCache
+from warehouse.models.statistics import Activity, ChangeCount, CommunityStatistic, FacetCount, Lock
 
 __all__ = [
     "Activity",
@@ -19,6 +20,7 @@ __all__ = [
     "AuditEntry",
     "Base",
     "Bundle",
+    "ChangeCount",
     "CommunityStatistic",
     "Document",
     "DocumentContent",
@@ -32,6 +34,7 @@ __all__ = [
     "Inspection",
     "Lock",
     "Pointer",
+    "RecommendationCache",
     "Root",
     "Tombstone",
     "UtcDateTime",

@@ -1,4 +1,4 @@
-"""Numbers kept over time or kept up to date: community statistics by day, facet counts, activity, locks."""
+"""Numbers kept over time or kept up to date: community statistics, facet counts, change counts, activity, locks."""
 
 from datetime import date, datetime
 
@@ -38,6 +38,22 @@ class FacetCount(Base):
     facet: Mapped[str] = mapped_column(String(24), primary_key=True)
     value: Mapped[str] = mapped_column(Text, primary_key=True)
     count: Mapped[int] = mapped_column(BigInteger)
+
+
+class ChangeCount(Base):
+    """How often adapters, or embeddings, were changed: counted by triggers, read as a sum (`queries/changes.py`)."""
+
+    __tablename__ = "change_counts"
+    __table_args__ = {
+        "comment": "Counters that rise with every committed change.",
+        "sqlite_with_rowid": False,
+    }
+
+    noun: Mapped[str] = mapped_column(String(16), primary_key=True, comment="adapters | embeddings")
+    slot: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False, comment="Writers at work at once take different ones"
+    )
+    changes: Mapped[int] = mapped_column(BigInteger)
 
 
 class Activity(Base):

@@ -10,6 +10,7 @@ from warehouse.vectors.encoders.protocol import EncoderError
 from warehouse.vectors.filters import SearchFilter
 from warehouse.vectors.indices import KIND, IndexPlan, RecallTooLowError, choose_index, publish_index
 from warehouse.vectors.near import find_near_duplicates
+from warehouse.vectors.requested import compute_requested, look_up
 from warehouse.vectors.search import Match, NoVectorsError, Recommender, SearchResult
 from warehouse.vectors.spaces import SPACES, Space, SpaceName, default_weights, prompt_weights, space_of
 from warehouse.vectors.work import compute_embeddings, producer_of
@@ -29,10 +30,12 @@ __all__ = [
     "SpaceName",
     "choose_index",
     "compute_embeddings",
+    "compute_requested",
     "decode_vector",
     "decode_vectors",
     "default_weights",
     "find_near_duplicates",
+    "look_up",
     "producer_of",
     "prompt_weights",
     "publish_index",

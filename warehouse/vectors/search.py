@@ -20,6 +20,7 @@ from warehouse import facets
 from warehouse.engine import Database
 from warehouse.generations import current, current_pk
 from warehouse.models import Adapter
+from warehouse.queries import changes
 from warehouse.settings import Settings
 from warehouse.vectors.codec import decode_vector, decode_vectors
 from warehouse.vectors.encoders import shared_encoder
@@ -30,7 +31,7 @@ from warehouse.vectors.indices import KIND
 from warehouse.vectors.layout import Vectors, combine
 from warehouse.vectors.recall import OVERFETCH
 from warehouse.vectors.spaces import SPACES, SpaceName, default_weights
-from warehouse.vectors.stored import StoredVector, newest_pk, vectors_of
+from warehouse.vectors.stored import StoredVector, vectors_of
 from warehouse.vectors.work import producers_of
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class Recommender:
         self._lock = Lock()
         self._index: OpenIndex | None = None
         self._fresh: Fresh | None = None
+        self._changes = 0
+        """Changes of vectors that `_fresh` has."""
         self._reopen_at = 0.0
 
     def similar(
@@ -193,15 +196,20 @@ class Recommender:
         )
 
     def _state(self) -> tuple[OpenIndex | None, Fresh]:
-        """The index and the newer vectors as they are now; looked up by two keys, loaded when one has moved."""
+        """The index and the newer vectors as they are now; looked up by two keys, loaded when one has moved.
+
+        The highest number would not tell: a transaction that took lower ones may commit after it.
+        """
         with self._database.read() as connection:
-            pointer, newest = current_pk(connection, KIND), newest_pk(connection)
+            pointer, counted = current_pk(connection, KIND), changes.counted(connection).embeddings
         with self._lock:
             moved = pointer != (self._index.pk if self._index is not None else None)
             if self._fresh is None or (moved and time.monotonic() >= self._reopen_at):
                 self._fresh = self._opened()
-            if newest != self._fresh.newest:
+            # A question that looked before another one loaded is behind it, and has nothing to add.
+            if counted > self._changes:
                 self._fresh = self._fresh.advanced(self._database)
+                self._changes = counted
             return self._index, self._fresh
 
     def _opened(self) -> Fresh:

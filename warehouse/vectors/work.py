@@ -194,8 +194,12 @@ class _Writer:
             if item.known.pk not in same and item.digest in vectors
         ]
         with self._database.write() as connection:
+            # In one order, before anything is written: two that compute the same adapters wait for each other here, and
+            # neither can hold what the other needs. Nor can an adapter be deleted until the commit.
+            locked = select(Adapter.pk).where(Adapter.pk.in_([item.known.pk for item in due]))
+            alive = set(connection.execute(locked.order_by(Adapter.pk).with_for_update()).scalars())
             self._touch(connection, [item for item in due if item.known.pk in same])
-            written = self._replace(connection, rows)
+            written = self._replace(connection, rows, alive)
         return written, len(due) - len(same) - len(rows)
 
     def _encoder(self) -> Encoder:
@@ -303,14 +307,11 @@ class _Writer:
                 ],
             )
 
-    def _replace(self, connection: Connection, rows: list[dict[str, Any]]) -> int:
+    def _replace(self, connection: Connection, rows: list[dict[str, Any]], alive: set[int]) -> int:
         """Write rows under new numbers. Adapters deleted meanwhile are left out; returns how many were written."""
         if not rows:
             return 0
         numbers = [row["adapter_pk"] for row in rows]
-        # The lock keeps another writer of the same adapters waiting, and the adapters from being deleted until commit.
-        locked = select(Adapter.pk).where(Adapter.pk.in_(numbers)).order_by(Adapter.pk).with_for_update()
-        alive = set(connection.execute(locked).scalars())
         mine = and_(Embedding.adapter_pk.in_(numbers), Embedding.embedding_type == self._space.name.value)
         before = {
             row.adapter_pk: (row.id, row.created_at)

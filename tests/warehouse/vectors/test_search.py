@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, insert, select, update
 
 from tests.warehouse.vectors import library
 from tests.warehouse.vectors.conftest import COUNT
 from warehouse import facets
 from warehouse.engine import Database
 from warehouse.generations import roll_back
-from warehouse.models import Adapter, AdapterDetail
+from warehouse.models import Adapter, AdapterDetail, Embedding
 from warehouse.settings import Settings
 from warehouse.vectors import (
     KIND,
@@ -229,3 +229,28 @@ def test_a_damaged_generation_leaves_the_one_before_it_answering(
     monkeypatch.setattr(search, "_REOPEN_SECONDS", 0.0)
     recommender._reopen_at = 0.0
     assert recommender.similar(7, k=10).generation == second.name
+
+
+def test_a_vector_that_commits_after_a_newer_one_is_found_at_once(filled: Database, settings: Settings) -> None:
+    if filled.is_sqlite:
+        pytest.skip("SQLite has one writer at a time: nothing can commit out of order")
+    publish_index(filled, settings)
+    recommender = Recommender(filled, settings)
+    late, early = COUNT + 1, COUNT + 2
+    library.fill(filled, library.adapter(late), library.adapter(early))
+    with filled.read() as connection:
+        semantic = (Embedding.adapter_pk == 1) & (Embedding.embedding_type == "semantic")
+        like = dict(connection.execute(select(*Embedding.__table__.c).where(semantic)).mappings().one())
+    del like["pk"]
+    with filled.write() as slow:
+        slow.execute(insert(Embedding).values({**like, "id": "late", "adapter_pk": late}))
+        with filled.write() as fast:
+            fast.execute(insert(Embedding).values({**like, "id": "early", "adapter_pk": early}))
+        assert _found(recommender, late, early) == {early}
+    assert _found(recommender, late, early) == {late, early}
+
+
+def _found(recommender: Recommender, *pks: int) -> set[int]:
+    """Those of the adapters that are among the most similar to the first of all."""
+    weights = {SpaceName.SEMANTIC: 1.0, SpaceName.ARTISTIC: 0.0, SpaceName.TECHNICAL: 0.0}
+    return {match.pk for match in recommender.similar(1, k=10, weights=weights).matches} & set(pks)
