@@ -18,7 +18,8 @@ from serving.figures import Figures
 from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, RequestContext, UnexpectedErrors
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
-from serving.routers import adapters, dashboard, recommendations, system
+from serving.routers import adapters, dashboard, deliveries, recommendations, system
+from serving.runs import LaneRuns
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
 from serving.version import VERSION
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             recommender=SharedRecommender(database, settings),
             orchestrator=Orchestrator(settings),
             figures=Figures(database, settings),
+            runs=LaneRuns(database, settings),
         )
         app.state.services = services
         services.recommender.start()
@@ -56,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
         finally:
             services.recommender.stop()
+            await services.runs.close()
             await services.orchestrator.close()
             database.dispose()
 
@@ -99,7 +102,7 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
         allow_credentials="*" not in settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", REQUEST_ID],
-        expose_headers=[REQUEST_ID, "Retry-After"],
+        expose_headers=[REQUEST_ID, "Retry-After", "Location"],
         max_age=600,
     )
     app.add_middleware(PlainErrors)
@@ -108,7 +111,7 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
-    for router in (adapters.router, recommendations.router, dashboard.router):
+    for router in (adapters.router, deliveries.router, recommendations.router, dashboard.router):
         v1.include_router(router)
     app.include_router(v1)
     aliases = APIRouter(prefix="/api", include_in_schema=False)

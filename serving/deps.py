@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from serving.figures import Figures
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
+from serving.runs import LaneRuns
 from serving.schemas.adapters import ADAPTER_ID
 from serving.signing import Signer
 from warehouse.engine import Database
@@ -28,6 +29,7 @@ class Services:
     recommender: SharedRecommender
     orchestrator: Orchestrator
     figures: Figures
+    runs: LaneRuns
 
 
 async def _services(connection: HTTPConnection) -> Services:

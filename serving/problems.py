@@ -4,6 +4,7 @@ Belongs here: the problem exception, its JSON, the handlers that turn the framew
 something is an error (routers, security), and the catching of the unexpected (`middleware`).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +19,7 @@ from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 _UNPROCESSABLE = 422
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", _UNPROCESSABLE: "Unprocessable Content"}
 """Where the phrase of RFC 9110 is not the one of every Python version."""
 
@@ -92,6 +94,18 @@ class Problem(Exception):  # noqa: N818 - the standard's noun
 def not_found(what: str, key: str) -> Problem:
     """404 for a thing that is looked up by a key of the client's."""
     return Problem(HTTPStatus.NOT_FOUND, f"there is no {what} {key[:100]!r}")
+
+
+def canonical_id(what: str, key: str) -> str:
+    """An id of a path in its canonical form.
+
+    Raises:
+        Problem: 404, for what is no UUID is nobody's id.
+    """
+    canonical = key.lower()
+    if not _UUID.fullmatch(canonical):
+        raise not_found(what, key)
+    return canonical
 
 
 def invalid(loc: Sequence[str | int], message: str, kind: str = "value_error") -> Problem:
@@ -178,6 +192,7 @@ _DESCRIPTIONS = {
     401: "No valid API key was sent.",
     403: "The API key's role does not allow this.",
     404: "There is no such thing.",
+    409: "It is not in a state in which this can be done.",
     413: "The body is too large.",
     416: "The file does not reach to the range that was asked for.",
     422: "A value of the request is not valid; `errors` says which and why.",

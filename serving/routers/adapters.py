@@ -1,7 +1,6 @@
 """`/adapters`: lists, one adapter, its tags, provenance and preview image."""
 
 import os
-import re
 import stat
 from http import HTTPStatus
 from pathlib import Path
@@ -20,7 +19,6 @@ from warehouse.queries.pages import Sort, SortKey
 
 router = APIRouter(prefix="/adapters", tags=["adapters"])
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SORT_NAMES = {
     "name": SortKey.NAME,
     "created_at": SortKey.CREATED_AT,
@@ -46,15 +44,8 @@ PREVIEW_TYPES = {
 
 
 def known_id(adapter_id: str) -> str:
-    """The id in its canonical form.
-
-    Raises:
-        Problem: 404, for what is no UUID is nobody's id.
-    """
-    canonical = adapter_id.lower()
-    if not _UUID.fullmatch(canonical):
-        raise problems.not_found("adapter", adapter_id)
-    return canonical
+    """The id of an adapter in its canonical form; see `problems.canonical_id`."""
+    return problems.canonical_id("adapter", adapter_id)
 
 
 def parse_sort(text: str | None, *, with_question: bool) -> Sort:
