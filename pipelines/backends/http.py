@@ -8,6 +8,7 @@ that broke after the request was sent, nobody else can know whether it arrived.
 import asyncio
 import contextlib
 import random
+import re
 import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ MAX_BODY_BYTES = 64 * 1024
 """Of the answer that is kept; the rest is not read."""
 _FIRST_PAUSE = 1.0
 _MAX_URL = 2048
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
+"""A name, an IPv4 address in any notation, or an IPv6 address with its zone."""
 _TRANSIENT = {429, *range(500, 600)}
 
 
@@ -74,6 +77,8 @@ def target_of(params: HttpParams) -> httpx.URL:
         raise ValueError("must begin with http:// or https://")
     if not host:
         raise ValueError("names no host")
+    if not _HOST.fullmatch(host):
+        raise ValueError("names a host with characters that no host has")
     if url.userinfo:
         raise ValueError("holds a user name or password, which would be shown with the job: leave it away")
     if url.port is not None and not 0 < url.port < 65536:
