@@ -141,7 +141,7 @@ class _Request:
 
     def __init__(self, pool: httpcore.AsyncConnectionPool, job: ClaimedJob) -> None:
         self._pool, self._job = pool, job
-        self._sent = False
+        self._sent = self._is_interrupted = False
         self._task = asyncio.create_task(self._attempt())
 
     @property
@@ -156,9 +156,10 @@ class _Request:
     async def result(self) -> Outcome:
         """The outcome of the request."""
         try:
-            return await self._task
+            return await asyncio.shield(self._task)
         except asyncio.CancelledError:
-            if not self._task.cancelled():
+            if not self._is_interrupted:
+                # The lane itself is stopped: the job is not cancelled, it waits for the next run.
                 self._task.cancel()
                 raise
             known = "it was sent already, and may have taken effect" if self._sent else "nothing was sent"
@@ -166,6 +167,7 @@ class _Request:
 
     async def interrupt(self) -> None:
         """Drop the connection."""
+        self._is_interrupted = True
         self._task.cancel()
 
     async def _attempt(self) -> Outcome:
