@@ -25,7 +25,18 @@ from serving.metrics import Metrics
 from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, RequestContext, UnexpectedErrors
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
-from serving.routers import adapters, analytics, audit, compose, dashboard, metrics, recommendations, system
+from serving.routers import (
+    adapters,
+    analytics,
+    audit,
+    compose,
+    dashboard,
+    deliveries,
+    metrics,
+    recommendations,
+    system,
+)
+from serving.runs import LaneRuns
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
 from serving.tracing import StatementSpans, Tracing, TracingError, open_provider
@@ -41,6 +52,7 @@ if TYPE_CHECKING:
 _PARTS = (
     adapters,
     compose,
+    deliveries,
     recommendations,
     dashboard,
     analytics,
@@ -80,6 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             metrics=counted,
             answers=AnswerCache(database, settings),
             embedder=Embedder(database, settings, orchestrator),
+            runs=LaneRuns(database, settings),
         )
         counted.watch(database, statements, services.recommender)
         app.state.services = services
@@ -96,6 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             services.recommender.stop()
             services.analysts.close()
             services.answers.stop()
+            await services.runs.close()
             await services.orchestrator.close()
             database.dispose()
             if provider:
@@ -152,7 +166,7 @@ def _add_middleware(
         allow_credentials="*" not in settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", REQUEST_ID],
-        expose_headers=[REQUEST_ID, "RateLimit", "RateLimit-Policy", "Retry-After"],
+        expose_headers=[REQUEST_ID, "Location", "RateLimit", "RateLimit-Policy", "Retry-After"],
         max_age=600,
     )
     app.add_middleware(PlainErrors)

@@ -17,6 +17,7 @@ from serving.machine import Machine
 from serving.metrics import Metrics
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
+from serving.runs import LaneRuns
 from serving.schemas.adapters import ADAPTER_ID
 from serving.signing import Signer
 from warehouse.audit import Actor
@@ -39,6 +40,7 @@ class Services:
     metrics: Metrics
     answers: AnswerCache
     embedder: Embedder
+    runs: LaneRuns
 
 
 async def _services(connection: HTTPConnection) -> Services:

@@ -18,6 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
+from warehouse import ids
+
 MEDIA_TYPE = "application/problem+json"
 _UNPROCESSABLE = 422
 _TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", _UNPROCESSABLE: "Unprocessable Content"}
@@ -95,6 +97,18 @@ class Problem(Exception):  # noqa: N818 - the standard's noun
 def not_found(what: str, key: str) -> Problem:
     """404 for a thing that is looked up by a key of the client's."""
     return Problem(HTTPStatus.NOT_FOUND, f"there is no {what} {key[:100]!r}")
+
+
+def canonical_id(what: str, key: str) -> str:
+    """An id of a path in its canonical form.
+
+    Raises:
+        Problem: 404, for what is no UUID is nobody's id.
+    """
+    canonical = ids.canonical(key)
+    if canonical is None:
+        raise not_found(what, key)
+    return canonical
 
 
 def invalid(loc: Sequence[str | int], message: str, kind: str = "value_error") -> Problem:

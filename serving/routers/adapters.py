@@ -65,15 +65,8 @@ _NO_PREVIEW = "this adapter has no preview image beside its weight file"
 
 
 def known_id(adapter_id: str) -> str:
-    """The id in its canonical form.
-
-    Raises:
-        Problem: 404, for what is no UUID is nobody's id.
-    """
-    canonical = ids.canonical(adapter_id)
-    if canonical is None:
-        raise problems.not_found("adapter", adapter_id)
-    return canonical
+    """The id of an adapter in its canonical form; see `problems.canonical_id`."""
+    return problems.canonical_id("adapter", adapter_id)
 
 
 def parse_sort(text: str | None, *, with_question: bool) -> Sort:

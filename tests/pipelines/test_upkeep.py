@@ -6,14 +6,16 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
-from pipelines.jobs import prune_history
+from pipelines.jobs.upkeep import prune_history
 from pipelines.resources import Warehouse
+from tests.warehouse.jobs.work import put
 from warehouse.engine import Database
 from warehouse.generations import Manifest, current, publish
 from warehouse.ids import new_id
-from warehouse.models import RecommendationCache
+from warehouse.jobs import cancel
+from warehouse.models import Job, RecommendationCache
 from warehouse.settings import Settings
 
 
@@ -114,3 +116,15 @@ def test_recommendations_that_expired_are_forgotten(
     assert _prune(instance, sqlite_database, settings).output_for_node("forget_recommendations") == 1
     with sqlite_database.read() as connection:
         assert connection.execute(select(RecommendationCache.cache_key)).scalars().all() == ["-:0.0.0.0:young"]
+
+
+def test_old_jobs_go(instance: dg.DagsterInstance, sqlite_database: Database, settings: Settings) -> None:
+    ids = [put(sqlite_database).id for _ in range(2)]
+    with sqlite_database.write() as connection:
+        cancel(connection, ids[0])
+        connection.execute(
+            update(Job).where(Job.id == ids[0]).values(finished_at=datetime.now(UTC) - timedelta(days=31))
+        )
+    assert _prune(instance, sqlite_database, settings).output_for_node("delete_old_jobs") == 1
+    with sqlite_database.read() as connection:
+        assert connection.execute(select(Job.id)).scalars().all() == ids[1:]

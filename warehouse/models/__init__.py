@@ -6,6 +6,7 @@ from warehouse.models.base import Base, UtcDateTime, utc_now
 from warehouse.models.documents import Document, DocumentContent, HashClaim
 from warehouse.models.embeddings import Embedding
 from warehouse.models.findings import Duplicate, Finding
+from warehouse.models.jobs import Job, JobCount, JobEvent, Lane
 from warehouse.models.library import Bundle, File, Inspection, Root
 from warehouse.models.publications import Generation, Pointer
 from warehouse.models.recommendations import RecommendationCache
@@ -32,6 +33,10 @@ __all__ = [
     "Generation",
     "HashClaim",
     "Inspection",
+    "Job",
+    "JobCount",
+    "JobEvent",
+    "Lane",
     "Lock",
     "Pointer",
     "RecommendationCache",
