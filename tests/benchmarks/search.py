@@ -42,9 +42,10 @@ def _vectors(
     return unit
 
 
-def _rows(
+def synthetic_embeddings(
     random: np.random.Generator, settings: Settings, adapters: int
 ) -> Iterator[tuple[range, list[dict[str, Any]]]]:
+    """Numbers of adapters, from 1 on, and the rows of their vectors, in parts."""
     centres = random.normal(size=(len(SPACES), CENTRES, DIMENSION)).astype(np.float32)
     centres /= np.linalg.norm(centres, axis=2, keepdims=True)
     producers = [producer_of(settings, space) for space in SPACES]
@@ -89,7 +90,7 @@ def _latency(recommender: Recommender, numbers: list[int], **options: Any) -> di
 def measure(database: Database, settings: Settings, *, adapters: int, questions: int) -> dict[str, Any]:
     """All figures at one size."""
     random = np.random.default_rng(0)
-    for numbers, rows in _rows(random, settings, adapters):
+    for numbers, rows in synthetic_embeddings(random, settings, adapters):
         library.fill(database, *(library.adapter(number) for number in numbers))
         with database.write() as connection:
             connection.execute(insert(Embedding), rows)

@@ -72,11 +72,12 @@ class World:
             server = Server(self.settings_for(**fields))
             server.start()
             self.servers[name] = server
-            _wait_until_ready(server.client)
+            wait_until_ready(server.client)
         return self.servers[name].client
 
 
-def _wait_until_ready(client: httpx.Client) -> None:
+def wait_until_ready(client: httpx.Client) -> None:
+    """Until every part that is needed is ready."""
     deadline = time.monotonic() + 60
     while (answer := client.get("/health/ready")).status_code != 200:
         assert time.monotonic() < deadline, answer.text

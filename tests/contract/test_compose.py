@@ -167,13 +167,16 @@ def test_usual_weights_are_not_warned_of(service: Service, weight: float) -> Non
 def test_missing_and_invalid_files_are_warned_of(service: Service, world: World) -> None:
     """Warnings also for: … a missing or invalid file"""
     gone, broken, sound = (active(service) for _ in range(3))
+    world.sync()
     Path(gone["file_path"]).unlink()
     Path(broken["file_path"]).write_bytes(weights(1)[:100])
     world.sync()
     answer = compose(service)
     assert len(answer["tokens"]) == 3
-    for adapter, warned in ((gone, True), (broken, True), (sound, False)):
-        assert any(adapter["name"] in warning for warning in answer["warnings"]) is warned
+    states = [service.adapter(adapter["id"])["file_state"] for adapter in (gone, broken, sound)]
+    assert states == ["missing", "invalid", "present"]
+    warned = [any(adapter["name"] in warning for warning in answer["warnings"]) for adapter in (gone, broken, sound)]
+    assert warned == [True, True, False]
 
 
 def test_base_models_that_do_not_go_together_are_warned_of(service: Service) -> None:

@@ -106,6 +106,15 @@ def test_a_vanished_file_is_a_state(service: Service, world: World) -> None:
     assert service.adapter(adapter["id"])["file_state"] == "present"
 
 
+def test_a_registered_file_that_vanishes_is_missing(service: Service, world: World) -> None:
+    """a vanished file is a state (`missing`)", also where no sync has seen it between a client's registering it and
+    its end"""
+    adapter = service.create()
+    Path(adapter["file_path"]).unlink()
+    world.sync()
+    assert service.adapter(adapter["id"])["file_state"] == "missing"
+
+
 def test_a_bad_file_stops_no_other(service: Service, world: World) -> None:
     """A bad file is reported, quarantined with its reason, and never stops the others"""
     path = service.weight_file()

@@ -186,7 +186,7 @@ def test_pages_by_number(service: Service) -> None:
 
 def test_search_and_any_of_tags(service: Service, word: str, three: list[str]) -> None:
     """`search`, `tags` (comma-separated, any of)"""
-    assert service.names(search=f"{word} a") == three[:1]
+    assert service.names(search=f"{word} anna") == three[:1]
     assert service.names(q=word, tags="ink, kestrel", sort="name") == three[:2]
     assert service.names(tag=word, tags="ink,paper") == three
 
