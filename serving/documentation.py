@@ -79,6 +79,9 @@ def _build(app: FastAPI) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _replace_validation_errors(operation)
+            if "requestBody" in operation:
+                # Bodies are bounded before any handler sees them.
+                operation["responses"].setdefault("413", documented(413)[413])
             public = path.startswith("/health")
             operation["security"] = [] if public else [{name: []} for name in _SECURITY_SCHEMES]
     return document

@@ -14,8 +14,9 @@ import pytest
 from serving.app import create_app
 from warehouse.settings import Settings
 
-OPEN_BODIES = re.compile(r"Generat")
-"""Schemas of request bodies that may hold unknown fields: generation parameters pass through to the backend."""
+OPEN_BODIES = re.compile(r"Generat|Delivery")
+"""Schemas of request bodies that may hold unknown fields: generation parameters pass through to the backend, and those
+of a delivery may stand beside its mode."""
 
 Operation = tuple[str, dict[str, Any]]
 
@@ -71,9 +72,10 @@ def reachable(document: dict[str, Any], schema: dict[str, Any]) -> Iterator[tupl
 def has_example(document: dict[str, Any], body: dict[str, Any]) -> bool:
     """Whether a body or answer shows an example, at the media type or in its schema or that of its items."""
     schema = body.get("schema", {})
-    shown = resolved(document, schema)
-    of_items = resolved(document, shown["items"]) if "items" in shown else {}
-    return any(body.get(key) or shown.get(key) or of_items.get(key) for key in ("example", "examples"))
+    # One of several: a body that may be absent is its schema or null.
+    shown = [resolved(document, each) for each in schema.get("anyOf", [schema])]
+    of_items = [resolved(document, each["items"]) for each in shown if "items" in each]
+    return any(each.get(key) for each in (body, *shown, *of_items) for key in ("example", "examples"))
 
 
 def test_every_operation_is_described(document: dict[str, Any]) -> None:
