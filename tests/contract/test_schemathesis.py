@@ -21,6 +21,7 @@ from tests.serving.conftest import KEYS
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.skipif(bool(BASE_URL), reason="it deletes what it finds: it runs on a library of its own alone"),
 ]
 
@@ -41,7 +42,7 @@ def conform(url: str, folder: Path, *arguments: str, without: tuple[str, ...] = 
     command += ["--workers=1"]
     # In an empty folder, where no configuration and no examples of an earlier run lie.
     folder.mkdir()
-    done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, timeout=580, check=False)
     print(done.stdout)
     report = done.stdout.partition("= FAILURES =")[2] or done.stdout
     assert done.returncode == 0, report[:20_000] + done.stderr[-2_000:]

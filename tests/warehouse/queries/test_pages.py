@@ -11,7 +11,7 @@ from tests.warehouse.queries.library import adapter_values, every_row, fill, ins
 from warehouse import fulltext, migrations
 from warehouse.engine import Database, connect
 from warehouse.queries import pages
-from warehouse.queries.filters import AdapterFilter, make_filter
+from warehouse.queries.filters import AdapterFilter, candidates, make_filter
 from warehouse.queries.pages import Sort, SortKey
 
 SIZE = 300
@@ -82,14 +82,34 @@ def test_every_filter_and_order_gives_what_a_plain_sort_gives(
     library: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = list(every_row(library))
-    for candidate_limit in (pages.CANDIDATE_LIMIT, 0):  # driven from candidates, and walked along the order's index
+    # Driven from candidates; walked along the order's index; walked for a few rows and driven where they do not do.
+    for candidate_limit, tried_rows, size in ((pages.CANDIDATE_LIMIT, pages.TRIED_ROWS, 37), (0, 0, 37), (SIZE, 90, 7)):
         monkeypatch.setattr(pages, "CANDIDATE_LIMIT", candidate_limit)
+        monkeypatch.setattr(pages, "TRIED_ROWS", tried_rows)
         for narrowed, passes in FILTERS:
             expected = [row for row in rows if passes(row)]
             for sort in SORTS:
                 if sort.key is SortKey.NAME and not library.is_sqlite:
                     continue  # PostgreSQL orders names by the database's collation: tested apart
-                assert by_cursor(library, narrowed, sort, 37) == in_order(expected, sort), (narrowed, sort)
+                assert by_cursor(library, narrowed, sort, size) == in_order(expected, sort), (narrowed, sort)
+
+
+@pytest.mark.parametrize("first_of_order", [True, False])
+def test_a_list_is_walked_where_its_matches_lie_evenly_and_driven_where_not(
+    database: Database, first_of_order: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 of 400 have the tag: those that the order has first, or last. The page is right either way."""
+    monkeypatch.setattr(pages, "TRIED_ROWS", 150)
+    tagged = range(200) if first_of_order else range(200, 400)
+    insert_adapters(
+        database, [adapter_values(number, tags=["new"] if number in tagged else []) for number in range(400)]
+    )
+    driven: list[str] = []
+    monkeypatch.setattr(pages, "candidates", lambda *given: driven.append("") or candidates(*given))
+    with database.read() as connection:
+        page = pages.page(connection, make_filter(all_tags=["new"]), Sort(SortKey.CREATED_AT), limit=10)
+    assert [row.name for row in page.rows] == [adapter_values(number)["name"] for number in tagged[:10]]
+    assert bool(driven) is not first_of_order
 
 
 def test_names_are_complete_and_stable_in_any_collation(library: Database) -> None:
