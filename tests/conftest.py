@@ -54,7 +54,8 @@ def _without_durability(server_url: str) -> None:
     admin.dispose()
 
 
-def _scratch_postgresql(server_url: str) -> str:
+def scratch_postgresql(server_url: str) -> str:
+    """The URL of a new empty database."""
     name = f"scratch_{uuid.uuid4().hex}"
     admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -69,7 +70,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'warehouse.sqlite3'}"
     else:
-        url = _scratch_postgresql(request.getfixturevalue("postgresql_server"))
+        url = scratch_postgresql(request.getfixturevalue("postgresql_server"))
     yield from _migrated(url)
 
 

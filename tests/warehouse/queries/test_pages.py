@@ -1,12 +1,13 @@
 """Pages of the adapter list: the same rows in the same order as a plain sort of everything, on both dialects."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
+from tests.conftest import scratch_postgresql
 from tests.warehouse.queries.library import adapter_values, every_row, fill, insert_adapters
 from warehouse import fulltext, migrations
 from warehouse.engine import Database, connect
@@ -196,7 +197,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Database:
 
 
 def plans(database: Database, narrowed: AdapterFilter, sort: Sort, cursor: str | None) -> list[str]:
-    """What SQLite does for a page, statement by statement."""
+    """What the database does for a page, statement by statement."""
     statements: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -208,11 +209,12 @@ def plans(database: Database, narrowed: AdapterFilter, sort: Sort, cursor: str |
             pages.page(connection, narrowed, sort, limit=50, cursor=cursor)
         finally:
             event.remove(database.engine, "before_cursor_execute", note)
+        explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
         return [
-            row[3]
+            row[-1]
             for statement, parameters in statements
             if statement.lstrip().startswith(("SELECT", "WITH"))
-            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            for row in connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
         ]
 
 
@@ -233,3 +235,29 @@ def test_no_list_scans_the_table(
     if walked or narrowed.conditions() == 0:
         sorts = [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step]
         assert not sorts, steps
+
+
+@pytest.fixture(scope="module")
+def large_on_postgresql(postgresql_server: str) -> Iterator[Database]:
+    """5,000 adapters on PostgreSQL, with the statistics its planner goes by."""
+    database = connect(scratch_postgresql(postgresql_server))
+    migrations.upgrade(database)
+    fill(database, 5_000)
+    with database.write() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    yield database
+    database.dispose()
+
+
+@pytest.mark.parametrize("sort", SORTS, ids=str)
+def test_walked_lists_follow_an_index_on_postgresql(
+    large_on_postgresql: Database, sort: Sort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists of many matches. Of few, PostgreSQL may rightly sort what an index of the filter gives."""
+    monkeypatch.setattr(pages, "CANDIDATE_LIMIT", 0)
+    for narrowed in (make_filter(), make_filter(active=False), make_filter(all_tags=["character"])):
+        with large_on_postgresql.read() as connection:
+            cursor = pages.page(connection, narrowed, sort, limit=5).next_cursor
+        for position in (None, cursor):
+            steps = plans(large_on_postgresql, narrowed, sort, position)
+            assert not [step for step in steps if "Seq Scan on adapters" in step or "Sort" in step], steps
