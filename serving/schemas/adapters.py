@@ -117,6 +117,8 @@ class Adapter(BaseModel):
 class AdapterAnswer(BaseModel):
     """One adapter."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"adapter": ADAPTER_EXAMPLE}]})
+
     adapter: Adapter
 
 

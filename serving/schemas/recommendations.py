@@ -40,11 +40,30 @@ _ITEM: dict[str, Any] = {
 }
 
 
+_ANSWER: dict[str, Any] = {
+    "recommendations": [_ITEM],
+    "total_candidates": 5000,
+    "processing_time": 0.0061,
+    "processing_time_ms": 6.1,
+    "recommendation_config": {
+        "weights": {"semantic": 0.6, "artistic": 0.3, "technical": 0.1},
+        "similarity_threshold": 0.1,
+        "limit": 10,
+        "diversity": 0.0,
+        "fold": False,
+        "index_generation": "20260101T080000-ab12cd34",
+    },
+    "generated_at": "2026-01-01T08:00:00Z",
+}
+
+
 class Weights(BaseModel):
     """How much each space counts; only their proportions matter. A space that is not named does not count."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"semantic": 0.6, "artistic": 0.3, "technical": 0.1}]}
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"semantic": 0.6, "artistic": 0.3, "technical": 0.1}]},
     )
 
     semantic: float = Field(0.0, ge=0, le=1000, allow_inf_nan=False)
@@ -63,6 +82,7 @@ class PromptQuestion(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={
             "examples": [
                 {"prompt": "a (dragon:1.2) over a misty valley, ink wash, <lora:Paper Texture:0.6>", "limit": 5}
@@ -70,7 +90,11 @@ class PromptQuestion(BaseModel):
         },
     )
 
-    prompt: str = Field(max_length=20_000, description="As it would be sent to a generator; LoRA tags are understood.")
+    prompt: str = Field(
+        max_length=20_000,
+        json_schema_extra={"pattern": r"\S"},
+        description="As it would be sent to a generator; LoRA tags are understood.",
+    )
     limit: int = Field(10, ge=1, le=100)
     similarity_threshold: float = Field(0.1, ge=0, le=1, description="Applies to `similarity_score`.")
     weights: Weights | None = None
@@ -139,6 +163,8 @@ class RecommendationConfig(BaseModel):
 class SimilarAnswer(BaseModel):
     """What is similar to an adapter."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_ANSWER]})
+
     recommendations: list[Recommendation]
     total_candidates: int = Field(description="Adapters that were scored.")
     processing_time: float = Field(description="Seconds.")
@@ -185,6 +211,29 @@ class PromptAnalysis(BaseModel):
 
 class PromptAnswer(BaseModel):
     """What fits a prompt."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **_ANSWER,
+                    "prompt_analysis": {
+                        "text": "a dragon over a misty valley, ink wash",
+                        "negative": "",
+                        "lora_tags": [{"kind": "lora", "name": "Paper Texture", "weight": 0.6, "lora_id": None}],
+                        "concepts": [{"concept": "dragon", "kind": "tag", "count": 7}],
+                        "suggested_additions": [
+                            {
+                                "text": "inkdragon",
+                                "reason": "trigger word of Ink Dragon",
+                                "lora_id": ADAPTER_ID,
+                            }
+                        ],
+                    },
+                }
+            ]
+        }
+    )
 
     recommendations: list[Recommendation]
     prompt_analysis: PromptAnalysis

@@ -1,13 +1,17 @@
-"""What the API costs: latency of the requests that front ends make, and the choices that were made by measuring.
+"""What the API costs, and how that grows: latency of the requests that front ends make, in a small library and a large.
 
-    python -m tests.benchmarks.api [--adapters 50000] [--requests 200] [--json]
+    python -m tests.benchmarks.api [--adapters 50000] [--small 500] [--requests 200] [--json FILE]
 
-Starts a real server as its own process on a scratch SQLite database filled straight into the tables. Prints p50 and
-p95 per request, and what a page of 100 costs to write by msgspec and by validating and serialising pydantic models.
+For each size a scratch SQLite database is filled straight into the tables, with random vectors and a published index,
+and a real server is started on it as a process of its own. Clients are threads of this process, each with a connection
+that it keeps. Every request is warmed up, then asked by one client and by sixteen. Prints one Markdown table of medians
+and 95th percentiles with the ratio of the medians, one of the worst cases, and what a page of 100 costs to write by
+msgspec and by validating and serialising pydantic models. A route that is not there is named and left out.
 """
 
 import argparse
 import asyncio
+import http.client
 import json
 import os
 import socket
@@ -16,43 +20,84 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
+import numpy as np
+import psutil
+from sqlalchemy import insert, text
 
 from serving import encoding
 from serving.schemas.adapters import AdapterPage
 from serving.signing import Signer
+from tests.benchmarks.search import synthetic_embeddings
 from tests.warehouse.queries.library import fill
-from warehouse import migrations
+from warehouse import facets, migrations
 from warehouse.engine import Database, connect
+from warehouse.models import Embedding
 from warehouse.queries import pages
 from warehouse.queries.filters import make_filter
 from warehouse.queries.pages import Sort, SortKey
+from warehouse.settings import Settings
+from warehouse.vectors import publish_index
 
-REQUESTS: dict[str, dict[str, Any]] = {
-    "page of 100": {"limit": 100},
-    "page of 100, -downloads": {"limit": 100, "sort": "-downloads"},
-    "page of 100, offset 9,900": {"limit": 100, "offset": 9_900},
-    "page of 100, frequent tag": {"limit": 100, "tag": "character"},
-    "page of 100, rare tag": {"limit": 100, "tag": "rare tag"},
-    "page of 100, two tags and base model": {"limit": 100, "tag": ["character", "style"], "base_model": "Pony"},
-    "page of 100, full text": {"limit": 100, "q": "dragon neon"},
-    "page of 100, full text of every adapter": {"limit": 100, "q": "lora"},
-    "page of 24": {"limit": 24},
-}
+API = "/api/v1"
+ADAPTERS = f"{API}/adapters"
+CLIENTS = 16
+ACTIVE = 12
+"""Active adapters at every size: how many somebody uses does not depend on how many there are."""
 
 
-def milliseconds(action: Callable[[], Any], times: int) -> list[float]:
-    """How long an action takes, each time."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request; `{id}` in its path is an adapter's id, `{cursor}` in a parameter a cursor far down the list."""
+
+    name: str
+    path: str
+    params: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = None
+
+
+QUESTIONS = (
+    Question("list, page of 100", ADAPTERS, {"limit": 100}),
+    Question("list, page of 24", ADAPTERS, {"limit": 24}),
+    Question("list, -downloads", ADAPTERS, {"limit": 24, "sort": "-downloads"}),
+    Question("filtered: active", ADAPTERS, {"limit": 24, "active": "true"}),
+    Question("filtered: frequent tag", ADAPTERS, {"limit": 24, "tag": "anime"}),
+    Question("filtered: rare tag", ADAPTERS, {"limit": 24, "tag": "rare tag"}),
+    Question("filtered: base model", ADAPTERS, {"limit": 24, "base_model": "Pony"}),
+    Question("search: two words", ADAPTERS, {"limit": 24, "q": "dragon neon"}),
+    Question("get", f"{ADAPTERS}/{{id}}"),
+    Question("tags", f"{ADAPTERS}/tags", {"limit": 100}),
+    Question("compose", f"{API}/compose", None, {"prefix": "a knight"}),
+    Question("similar", f"{API}/recommendations/similar/{{id}}", {"similarity_threshold": 0}),
+    Question("dashboard", f"{API}/dashboard/stats"),
+    Question("featured", f"{API}/dashboard/featured-loras"),
+)
+WORST = (
+    Question("search: a word of every adapter", ADAPTERS, {"limit": 24, "q": "lora"}),
+    Question("search: a word of every adapter, by name", ADAPTERS, {"limit": 24, "q": "lora", "sort": "name"}),
+    Question("tag of 40 % and base model", ADAPTERS, {"limit": 24, "tag": "character", "base_model": "Pony"}),
+    Question("two tags of 30 % and inactive", ADAPTERS, {"limit": 24, "tag": ["anime", "style"], "active": "false"}),
+    Question("offset 10,000", ADAPTERS, {"limit": 24, "offset": 10_000}),
+    Question("offset 10,000, -rating", ADAPTERS, {"limit": 24, "offset": 10_000, "sort": "-rating"}),
+    Question("cursor at the middle", ADAPTERS, {"limit": 24, "sort": "created_at", "cursor": "{cursor}"}),
+)
+
+
+def milliseconds(action: Callable[[], Any], times: int, clock: Callable[[], float] = time.perf_counter) -> list[float]:
+    """How long an action takes, each time, by a clock of seconds."""
     taken = []
     for _ in range(times):
-        began = time.perf_counter()
+        began = clock()
         action()
-        taken.append((time.perf_counter() - began) * 1000)
+        taken.append((clock() - began) * 1000)
     return taken
 
 
@@ -65,7 +110,8 @@ def percentiles(taken: list[float]) -> dict[str, float]:
 
 
 def measure_encoding(database: Database, times: int) -> dict[str, dict[str, float]]:
-    """A page of 100 from rows to bytes: msgspec as it is used, and pydantic as FastAPI would."""
+    """A page of 100 from rows to bytes, in time of the processor: msgspec as it is used, and pydantic as FastAPI
+    would."""
     with database.read() as connection:
         rows = pages.page(connection, make_filter(), Sort(SortKey.NAME), limit=100).rows
     signer = Signer(bytes(32))
@@ -80,8 +126,8 @@ def measure_encoding(database: Database, times: int) -> dict[str, dict[str, floa
         return AdapterPage.model_validate(content).model_dump_json()
 
     return {
-        "msgspec": percentiles(milliseconds(by_msgspec, times)),
-        "pydantic": percentiles(milliseconds(by_pydantic, times)),
+        "msgspec": percentiles(milliseconds(by_msgspec, times, time.thread_time)),
+        "pydantic": percentiles(milliseconds(by_pydantic, times, time.thread_time)),
     }
 
 
@@ -139,75 +185,196 @@ def serve(data_dir: Path, **settings: str) -> tuple[subprocess.Popen[bytes], htt
         time.sleep(0.1)
 
 
-def measure_requests(client: httpx.Client, times: int) -> dict[str, dict[str, float]]:
-    """Latencies as a client on this machine sees them, one request at a time."""
-    found = {}
-    for name, params in REQUESTS.items():
+class Asker:
+    """One client: a connection that is kept, and as little else as there can be between a request and its time."""
 
-        def ask(params: dict[str, Any] = params) -> None:
-            client.get("/api/v1/adapters", params=params).raise_for_status()
+    def __init__(self, port: int, question: Question, ids: list[str], cursor: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        params = {name: cursor if value == "{cursor}" else value for name, value in (question.params or {}).items()}
+        query = f"?{urlencode(params, doseq=True)}" if params else ""
+        self._paths = [question.path.replace("{id}", each) + query for each in ids]
+        self._method = "GET" if question.body is None else "POST"
+        self._body = None if question.body is None else json.dumps(question.body)
+        self._next = 0
 
-        milliseconds(ask, 5)
-        found[name] = percentiles(milliseconds(ask, times))
-    some_id = client.get("/api/v1/adapters", params={"limit": 1}).json()["items"][0]["id"]
-    for name, path in (
-        ("one adapter", f"/api/v1/adapters/{some_id}"),
-        ("tags", "/api/v1/adapters/tags"),
-        ("dashboard", "/api/v1/dashboard/stats"),
-        ("featured", "/api/v1/dashboard/featured-loras"),
-    ):
-        found[name] = percentiles(milliseconds(lambda path=path: client.get(path).raise_for_status(), times))  # type: ignore[misc]
-    return found
+    def ask(self) -> int:
+        """Ask once, of the next adapter where the question is about one; the status."""
+        self._next = (self._next + 1) % len(self._paths)
+        headers = {"Content-Type": "application/json"} if self._body else {}
+        self._connection.request(self._method, self._paths[self._next], self._body, headers)
+        response = self._connection.getresponse()
+        response.read()
+        return response.status
 
-
-def measure_load(client: httpx.Client, times: int, concurrency: int = 8) -> dict[str, float]:
-    """Pages of 24 from several clients at once."""
-
-    def ask(_: int) -> None:
-        client.get("/api/v1/adapters", params={"limit": 24}).raise_for_status()
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(concurrency) as pool:
-        list(pool.map(ask, range(times)))
-    return {"requests_per_second": round(times / (time.perf_counter() - began), 1), "clients": concurrency}
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--adapters", type=int, default=50_000)
-    parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A library on a server of its own."""
+
+    database: Database
+    process: psutil.Process
+    port: int
+    ids: list[str]
+    """Of some adapters."""
+    cursor: str
+    """At the middle of the list by `created_at`."""
+
+
+def processor_seconds(process: psutil.Process) -> float:
+    """What a process has used so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def measure(served: Served, question: Question, times: int) -> dict[str, Any] | None:
+    """Latencies of a question from one client and from several at once, and what one costs the server's processor,
+    which other work on the machine hardly changes; None where there is no such route."""
+    askers = [Asker(served.port, question, served.ids, served.cursor) for _ in range(CLIENTS)]
+    try:
+        began = time.perf_counter()
+        status = askers[0].ask()
+        first = (time.perf_counter() - began) * 1000
+        if status in (404, 405):
+            return None
+        if status != 200:
+            raise RuntimeError(f"{question.name}: {status}")
+        milliseconds(askers[0].ask, 10)
+        used = processor_seconds(served.process)
+        alone = milliseconds(askers[0].ask, times)
+        used = processor_seconds(served.process) - used
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            list(pool.map(Asker.ask, askers))
+            together = list(pool.map(lambda asker: milliseconds(asker.ask, max(2, times // 8)), askers))
+    finally:
+        for asker in askers:
+            asker.close()
+    return {
+        "first_ms": round(first, 1),
+        "processor_ms": round(used / times * 1000, 2),
+        "alone": percentiles(alone),
+        "together": percentiles([each for taken in together for each in taken]),
+    }
+
+
+@contextmanager
+def library(adapters: int) -> Iterator[Served]:
+    """A served library of some size."""
     with tempfile.TemporaryDirectory() as folder:
-        data_dir = Path(folder)
-        database = connect(f"sqlite:///{data_dir / 'warehouse.sqlite3'}")
+        database = connect(f"sqlite:///{folder}/warehouse.sqlite3")
         migrations.upgrade(database)
-        fill(database, options.adapters)
-        results: dict[str, Any] = {
-            "adapters": options.adapters,
-            "writing a page of 100": measure_encoding(database, options.requests),
-            "running a handler": measure_handling(database, options.requests),
-        }
-        process, client = serve(data_dir)
+        fill(database, adapters)
+        with database.write() as connection:
+            connection.execute(text(f"UPDATE adapters SET active = (pk <= {ACTIVE})"))
+            facets.repair(connection)
+        # The index is what is measured, not whether it may be published.
+        settings = Settings(_env_file=None, data_dir=Path(folder), recall_floor=0.0)  # type: ignore[call-arg]
+        for _, rows in synthetic_embeddings(np.random.default_rng(0), settings, adapters):
+            with database.write() as connection:
+                connection.execute(insert(Embedding), rows)
+        publish_index(database, settings)
+        process, client = serve(Path(folder))
         try:
-            results["requests"] = measure_requests(client, options.requests)
-            results["load"] = measure_load(client, options.requests * 2)
+            ids = [item["id"] for item in client.get(ADAPTERS, params={"limit": 50}).json()["items"]]
+            port = client.base_url.port or 0
+            yield Served(database, psutil.Process(process.pid), port, ids, _middle(client, adapters))
         finally:
             process.terminate()
             process.wait()
             client.close()
             database.dispose()
-    if options.json:
-        print(json.dumps(results, indent=1))
-        return
-    for group in ("writing a page of 100", "running a handler", "requests"):
-        print(f"\n{group}, {options.adapters:,} adapters")
+
+
+def _middle(client: httpx.Client, adapters: int) -> str:
+    cursor = ""
+    for _ in range(max(1, adapters // 1_000)):
+        params = {"limit": 500, "sort": "created_at", **({"cursor": cursor} if cursor else {})}
+        found = client.get(ADAPTERS, params=params).raise_for_status().json()["next_cursor"]
+        cursor = found or cursor
+    return cursor
+
+
+def _row(name: str, cells: list[str]) -> str:
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def table(small: dict[str, Any], large: dict[str, Any], sizes: tuple[int, int]) -> Iterator[str]:
+    """Medians and 95th percentiles of the questions at both sizes as a Markdown table."""
+    few, many = (f"{size:,}" for size in sizes)
+    together = f"{CLIENTS} clients"
+    sizes_thrice = [
+        few,
+        many,
+        "ratio",
+        f"CPU, {few}",
+        f"CPU, {many}",
+        "ratio",
+        f"{few}, {together}",
+        f"{many}, {together}",
+    ]
+    yield _row("p50 / p95 in ms", [*sizes_thrice, "ratio"])
+    yield "|---|" + "---:|" * 9
+    for question in QUESTIONS:
+        if large[question.name] is None:
+            continue
+        pair = (small[question.name], large[question.name])
+        cells = _latencies(pair, "alone")
+        cells += [*(f"{each['processor_ms']:.2f}" for each in pair), _ratio(*(each["processor_ms"] for each in pair))]
+        yield _row(question.name, cells + _latencies(pair, "together"))
+
+
+def _latencies(pair: tuple[dict[str, Any], dict[str, Any]], way: str) -> list[str]:
+    shown = [f"{each[way]['p50_ms']:.1f} / {each[way]['p95_ms']:.1f}" for each in pair]
+    return [*shown, _ratio(*(each[way]["p50_ms"] for each in pair))]
+
+
+def _ratio(small: float, large: float) -> str:
+    return f"{large / small:.2f}" if small else "–"
+
+
+def worst_table(found: dict[str, Any], size: int) -> Iterator[str]:
+    """The worst cases of the large library as a Markdown table."""
+    yield _row(f"worst cases at {size:,}, ms", ["first", "p50 / p95", "CPU", f"p50 / p95, {CLIENTS} clients"])
+    yield "|---|" + "---:|" * 4
+    for question in WORST:
+        each = found[question.name]
+        alone, together = (f"{each[way]['p50_ms']:.1f} / {each[way]['p95_ms']:.1f}" for way in ("alone", "together"))
+        cells = [f"{each['first_ms']:.1f}", alone, f"{each['processor_ms']:.2f}", together]
+        yield _row(question.name, cells)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--adapters", type=int, default=50_000)
+    parser.add_argument("--small", type=int, default=500)
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    options = parser.parse_args()
+    results: dict[str, Any] = {}
+    for size in (options.small, options.adapters):
+        with library(size) as served:
+            results[str(size)] = {each.name: measure(served, each, options.requests) for each in QUESTIONS}
+            if size == options.adapters:
+                results["worst"] = {each.name: measure(served, each, options.requests // 4) for each in WORST}
+                results["writing a page of 100"] = measure_encoding(served.database, options.requests)
+                results["running a handler"] = measure_handling(served.database, options.requests)
+    sizes = (options.small, options.adapters)
+    print("\n".join(table(results[str(sizes[0])], results[str(sizes[1])], sizes)))
+    print()
+    print("\n".join(worst_table(results["worst"], options.adapters)))
+    for name, found in results[str(options.adapters)].items():
+        if found is None:
+            print(f"\n{name}: this server has no such route")
+    for group in ("writing a page of 100", "running a handler"):
+        print(f"\n{group}")
         for name, figures in results[group].items():
-            print(f"  {name:42} p50 {figures['p50_ms']:8.2f} ms   p95 {figures['p95_ms']:8.2f} ms")
-    print(
-        f"\n{results['load']['clients']} clients at once: {results['load']['requests_per_second']} pages of 24 a second"
-    )
+            print(f"  {name:12} p50 {figures['p50_ms']:.2f} ms, p95 {figures['p95_ms']:.2f} ms")
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

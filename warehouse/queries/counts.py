@@ -22,7 +22,7 @@ class _Counts:
     """Exact counts of wide combinations, each valid until an adapter changes. Shared by the threads of a process."""
 
     LIMIT = 512
-    WORTH_KEEPING = 0.02
+    WORTH_KEEPING = 0.002
     """Seconds that a count must have taken to be remembered: what is cheap is counted again."""
     MAX_AGE = timedelta(seconds=30)
     """Bound on what two transactions that commit out of order could hide from the stamp."""

@@ -5,11 +5,14 @@ How a page stays cheap at a million adapters:
 - A list is walked along the index of its order, or driven from its candidates (a tag, a full-text match) and sorted.
   Walking costs about `limit × library / matches` rows, driving costs `matches` rows, so the number of matches decides,
   and that number is known exactly (`counts`).
+- Matches that are many, and lie evenly along the order, fill a page after a few steps of a walk. So a list that would
+  be driven from many candidates is walked first, for `TRIED_ROWS` rows at most; only where they do not fill the page (a
+  tag that only the newest have, in the order of age) is it driven.
 - Unknown values (NULL) come last in both directions, on both dialects: the known part of a list and its unknown tail
   are separate walks of the same index, since neither dialect reads its index in such an order by itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -18,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, UnaryExpression, 
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.operators import custom_op
 
-from warehouse import fulltext
+from warehouse import facets, fulltext
 from warehouse.models import Adapter
 from warehouse.queries import cursors
 from warehouse.queries.adapters import AdapterRow, rows_by_pk
@@ -30,6 +33,8 @@ MAX_OFFSET = 10_000
 CANDIDATE_LIMIT = 20_000
 """Up to this many matches are sorted; more are walked along the order's index. Also how many matches of a full-text
 question are ranked by relevance: 260,000 took 1.8 s."""
+TRIED_ROWS = 2_000
+"""Rows of an order that are walked before a list is driven from more candidates than these."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -90,13 +95,22 @@ class _Listing:
     narrowed: AdapterFilter
     sort: Sort
     total: int
+    walked: bool = False
+    """Walked even where driving would cost less at worst."""
 
     @property
     def drive_from_candidates(self) -> bool:
         only_base_model = self.narrowed.conditions() == 1 and self.narrowed.base_model is not None
         if self.narrowed.conditions() == 0 or (only_base_model and self.sort.key is SortKey.NAME):
             return False
-        return self.total <= CANDIDATE_LIMIT
+        return self.total <= CANDIDATE_LIMIT and not self.walked
+
+    def is_worth_a_walk(self, library: int, rows: int) -> bool:
+        """Whether so many rows of matches that lie evenly in a library would be met well within TRIED_ROWS."""
+        # A question is answered by the full-text index, whose matches are all gathered either way.
+        if self.narrowed.question is not None or not TRIED_ROWS < self.total <= CANDIDATE_LIMIT:
+            return False
+        return self.drive_from_candidates and 4 * rows * library < TRIED_ROWS * self.total
 
     @property
     def digest(self) -> str:
@@ -127,9 +141,16 @@ def _keys(connection: Connection, listing: _Listing) -> Select[int, Any]:
 
 
 def _walk(
-    connection: Connection, listing: _Listing, *, unknown: bool, after: cursors.Position | None, offset: int, limit: int
+    connection: Connection,
+    listing: _Listing,
+    *,
+    unknown: bool,
+    after: cursors.Position | None,
+    offset: int,
+    limit: int,
+    until: Row[int, Any] | None = None,
 ) -> list[Row[int, Any]]:
-    """One stretch of a list: its rows with a known value, or its tail of unknown ones."""
+    """One stretch of a list: its rows with a known value, those before `until` alone, or its tail of unknown ones."""
     statement, pk, column = _keys(connection, listing), Adapter.pk, _COLUMNS[listing.sort.key]
     descending = listing.sort.descending
     if listing.sort.key in _NULLABLE:
@@ -139,6 +160,8 @@ def _walk(
             statement = statement.where(pk < after.pk if descending else pk > after.pk)
     elif after is not None:
         statement = statement.where(_beyond(column, pk, _bound(listing.sort.key, after), after.pk, descending))
+    if until is not None:
+        statement = statement.where(_beyond(column, pk, until.value, until.pk, not descending))
     # In the tail the column is NULL throughout; naming it lets the index of (column, pk) give the order of pk.
     order = (column.desc(), pk.desc()) if descending else (column.asc(), pk.asc())
     return list(connection.execute(statement.order_by(*order).limit(limit).offset(offset)).all())
@@ -168,6 +191,10 @@ def _ordered_keys(
     """(pk, value) of a page: known values first, then the unknown ones."""
     in_tail = after is not None and after.value is None
     rows: list[Row[int, Any]] = []
+    if not in_tail and listing.drive_from_candidates:
+        rows = _tried_keys(connection, listing, after, offset, limit)
+        if len(rows) == limit:
+            return rows
     if not in_tail:
         rows = _walk(connection, listing, unknown=False, after=after, offset=offset, limit=limit)
     if listing.sort.key not in _NULLABLE or len(rows) == limit:
@@ -181,6 +208,19 @@ def _ordered_keys(
         known = _keys(connection, listing).where(column.is_not(None)).limit(offset).subquery()
         skip = offset - connection.execute(select(func.count()).select_from(known)).scalar_one()
     return rows + _walk(connection, listing, unknown=True, after=None, offset=skip, limit=limit - len(rows))
+
+
+def _tried_keys(
+    connection: Connection, listing: _Listing, after: cursors.Position | None, offset: int, limit: int
+) -> list[Row[int, Any]]:
+    """(pk, value) of as much of a page as the next TRIED_ROWS of the order hold; nothing where that promises little."""
+    if not listing.is_worth_a_walk(facets.count_of(connection), offset + limit):
+        return []
+    whole = _Listing(AdapterFilter(), listing.sort, total=0)
+    end = _walk(connection, whole, unknown=False, after=after, offset=TRIED_ROWS, limit=1)
+    walked = replace(listing, walked=True)
+    until = end[0] if end else None
+    return _walk(connection, walked, unknown=False, after=after, offset=offset, limit=limit, until=until)
 
 
 def _ranked_keys(connection: Connection, listing: _Listing, offset: int, limit: int) -> list[Row[int, Any]]:

@@ -1,17 +1,18 @@
 """Pages of the adapter list: the same rows in the same order as a plain sort of everything, on both dialects."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
+from tests.conftest import scratch_postgresql
 from tests.warehouse.queries.library import adapter_values, every_row, fill, insert_adapters
 from warehouse import fulltext, migrations
 from warehouse.engine import Database, connect
 from warehouse.queries import pages
-from warehouse.queries.filters import AdapterFilter, make_filter
+from warehouse.queries.filters import AdapterFilter, candidates, make_filter
 from warehouse.queries.pages import Sort, SortKey
 
 SIZE = 300
@@ -82,14 +83,34 @@ def test_every_filter_and_order_gives_what_a_plain_sort_gives(
     library: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = list(every_row(library))
-    for candidate_limit in (pages.CANDIDATE_LIMIT, 0):  # driven from candidates, and walked along the order's index
+    # Driven from candidates; walked along the order's index; walked for a few rows and driven where they do not do.
+    for candidate_limit, tried_rows, size in ((pages.CANDIDATE_LIMIT, pages.TRIED_ROWS, 37), (0, 0, 37), (SIZE, 90, 7)):
         monkeypatch.setattr(pages, "CANDIDATE_LIMIT", candidate_limit)
+        monkeypatch.setattr(pages, "TRIED_ROWS", tried_rows)
         for narrowed, passes in FILTERS:
             expected = [row for row in rows if passes(row)]
             for sort in SORTS:
                 if sort.key is SortKey.NAME and not library.is_sqlite:
                     continue  # PostgreSQL orders names by the database's collation: tested apart
-                assert by_cursor(library, narrowed, sort, 37) == in_order(expected, sort), (narrowed, sort)
+                assert by_cursor(library, narrowed, sort, size) == in_order(expected, sort), (narrowed, sort)
+
+
+@pytest.mark.parametrize("first_of_order", [True, False])
+def test_a_list_is_walked_where_its_matches_lie_evenly_and_driven_where_not(
+    database: Database, first_of_order: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 of 400 have the tag: those that the order has first, or last. The page is right either way."""
+    monkeypatch.setattr(pages, "TRIED_ROWS", 150)
+    tagged = range(200) if first_of_order else range(200, 400)
+    insert_adapters(
+        database, [adapter_values(number, tags=["new"] if number in tagged else []) for number in range(400)]
+    )
+    driven: list[str] = []
+    monkeypatch.setattr(pages, "candidates", lambda *given: driven.append("") or candidates(*given))
+    with database.read() as connection:
+        page = pages.page(connection, make_filter(all_tags=["new"]), Sort(SortKey.CREATED_AT), limit=10)
+    assert [row.name for row in page.rows] == [adapter_values(number)["name"] for number in tagged[:10]]
+    assert bool(driven) is not first_of_order
 
 
 def test_names_are_complete_and_stable_in_any_collation(library: Database) -> None:
@@ -176,7 +197,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Database:
 
 
 def plans(database: Database, narrowed: AdapterFilter, sort: Sort, cursor: str | None) -> list[str]:
-    """What SQLite does for a page, statement by statement."""
+    """What the database does for a page, statement by statement."""
     statements: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -188,11 +209,12 @@ def plans(database: Database, narrowed: AdapterFilter, sort: Sort, cursor: str |
             pages.page(connection, narrowed, sort, limit=50, cursor=cursor)
         finally:
             event.remove(database.engine, "before_cursor_execute", note)
+        explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
         return [
-            row[3]
+            row[-1]
             for statement, parameters in statements
             if statement.lstrip().startswith(("SELECT", "WITH"))
-            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            for row in connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
         ]
 
 
@@ -213,3 +235,29 @@ def test_no_list_scans_the_table(
     if walked or narrowed.conditions() == 0:
         sorts = [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step]
         assert not sorts, steps
+
+
+@pytest.fixture(scope="module")
+def large_on_postgresql(postgresql_server: str) -> Iterator[Database]:
+    """5,000 adapters on PostgreSQL, with the statistics its planner goes by."""
+    database = connect(scratch_postgresql(postgresql_server))
+    migrations.upgrade(database)
+    fill(database, 5_000)
+    with database.write() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    yield database
+    database.dispose()
+
+
+@pytest.mark.parametrize("sort", SORTS, ids=str)
+def test_walked_lists_follow_an_index_on_postgresql(
+    large_on_postgresql: Database, sort: Sort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists of many matches. Of few, PostgreSQL may rightly sort what an index of the filter gives."""
+    monkeypatch.setattr(pages, "CANDIDATE_LIMIT", 0)
+    for narrowed in (make_filter(), make_filter(active=False), make_filter(all_tags=["character"])):
+        with large_on_postgresql.read() as connection:
+            cursor = pages.page(connection, narrowed, sort, limit=5).next_cursor
+        for position in (None, cursor):
+            steps = plans(large_on_postgresql, narrowed, sort, position)
+            assert not [step for step in steps if "Seq Scan on adapters" in step or "Sort" in step], steps
