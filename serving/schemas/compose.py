@@ -28,7 +28,7 @@ class ComposeAdapter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"id": ADAPTER_ID, "weight": 0.8}]})
 
-    id: str = Field(description="The adapter's id.")
+    id: str = Field(max_length=200, description="The adapter's id.")
     weight: float | None = Field(
         None, ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False, description="Null or absent: the adapter's own."
     )

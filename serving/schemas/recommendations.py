@@ -43,6 +43,7 @@ _ITEM: dict[str, Any] = {
 _ANSWER: dict[str, Any] = {
     "recommendations": [_ITEM],
     "total_candidates": 5000,
+    "cached": False,
     "processing_time": 0.0061,
     "processing_time_ms": 6.1,
     "recommendation_config": {
@@ -277,7 +278,7 @@ class ComputeQuestion(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"lora_id": ADAPTER_ID}]})
 
     lora_id: str = Field(max_length=200)
-    force_recompute: bool = Field(False, description="Compute also what is current.")
+    force_recompute: bool = Field(False, strict=True, description="Compute also what is current.")
 
 
 class EmbeddingDetails(BaseModel):
@@ -330,7 +331,7 @@ class BatchQuestion(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"lora_ids": [ADAPTER_ID]}]})
 
     lora_ids: list[Annotated[str, Field(max_length=200)]] = Field(min_length=1, max_length=10_000)
-    force_recompute: bool = Field(False, description="Compute also what is current.")
+    force_recompute: bool = Field(False, strict=True, description="Compute also what is current.")
 
 
 class BatchFailure(BaseModel):
