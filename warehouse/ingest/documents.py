@@ -35,7 +35,7 @@ from warehouse.settings import Settings
 READ_PRODUCER: Final = "documents/1"
 """Version of the reading: raised when the same bytes shall get another verdict."""
 ORIGIN: Final = "documents"
-_BATCH_DOCUMENTS: Final = 64
+_BATCH_DOCUMENTS: Final = 32
 _BATCH_BYTES: Final = 4 * 2**20
 """A batch ends at either, so that memory is bounded by neither many nor large documents."""
 _COMMIT_DOCUMENTS: Final = 512
@@ -161,7 +161,7 @@ class _Reader:
 
 def _due(connection: Connection, after: tuple[int, int]) -> Sequence[AnyRow]:
     """The next documents by bundle; those of the last bundle may go on in the next call unless they fill this one."""
-    limit = 16 * _BATCH_DOCUMENTS
+    limit = 32 * _BATCH_DOCUMENTS
     place = tuple_(Document.bundle_pk, Document.pk)
     rows = connection.execute(
         select(Document.pk, Document.bundle_pk, Document.path, Document.size)
