@@ -4,6 +4,7 @@ import dagster as dg
 
 from pipelines import figures, previews
 from pipelines.keys import ADAPTERS, DOCUMENTS, LIBRARY_FILES
+from pipelines.outcomes import ADAPTERS_CHANGED
 from pipelines.policies import RETRY, WAREHOUSE_POOL
 from pipelines.resources import Warehouse
 from pipelines.stages import metadata_of, stage
@@ -22,7 +23,8 @@ from warehouse.models import Adapter, Document
     pool=WAREHOUSE_POOL,
     metadata=table_metadata("documents"),
     description="Every metadata document beside the weights: its raw bytes, its shape, and the verdict of reading it. "
-    "What cannot be used is quarantined with its reason and stops nothing else.",
+    "What cannot be used is quarantined with its reason and stops nothing else. While no weight file waits, adapters "
+    "of documents alone are derived on the way.",
 )
 def documents(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[None]:
     """Read the documents that changed."""
@@ -39,7 +41,9 @@ def documents(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[War
         previews.table(shapes),
         f"**Quarantined**\n\n{previews.table(refused)}" if refused else "",
     )
-    return dg.MaterializeResult(metadata=metadata_of(report, preview))
+    derived = report.details["adapters"]
+    changed = sum(derived[name] for name in ("inserted", "updated", "missing", "deleted"))
+    return dg.MaterializeResult(metadata=metadata_of(report, preview, **{ADAPTERS_CHANGED: changed}))
 
 
 @dg.asset(

@@ -237,13 +237,13 @@ def test_a_publication_alone_is_no_change_of_the_library() -> None:
 def test_outcomes_are_whole_sentences() -> None:
     stages = {
         "catalog/adapters": {"rows": 1200, "changed": 3},
-        "catalog/documents": {"rejected": 1},
+        "catalog/documents": {"rejected": 1, "adapters_changed": 2},
         "catalog/inspections": {"rejected": 1},
         "indices/recommend": {"rows": 1200},
     }
     success = dg.DagsterRunStatus.SUCCESS
     assert summarise(Job.SYNC_LIBRARY, success, stages) == (
-        "Library synced: 1,200 adapters, 3 changed, 2 files set aside"
+        "Library synced: 1,200 adapters, 5 changed, 2 files set aside"
     )
     assert summarise(Job.REFRESH_VECTORS, success, stages) == "Vectors refreshed: 1,200 adapters indexed"
     assert summarise(Job.REFRESH_MARTS, success, {"marts/analytics": {"rows": 25}}) == "Tables published: 25 views"

@@ -1,7 +1,7 @@
 """Stage 3, `catalog/adapters`: bundles that changed since their adapters were derived are derived again.
 
 Belongs here: the work list, what a bundle's task holds, and committing in chunks. Does not: deriving (`deriving`),
-writing (`writer`).
+writing (`writer`). Bundles that were derived while their documents were read (`documents`) are not due any more.
 """
 
 import time

@@ -1,13 +1,13 @@
 """What workers can be asked for, and the frames in which question and answer travel through a pipe.
 
-Does not belong here: the computations, which are `reading` and `deriving`; the two ends, `pool` and `worker`.
+Does not belong here: the computations, which are `bundles` and `deriving`; the two ends, `pool` and `worker`.
 """
 
 from collections.abc import Callable
 from enum import IntEnum
 from typing import IO, Any
 
-from warehouse.ingest import deriving, reading
+from warehouse.ingest import bundles, deriving
 
 
 class Call(IntEnum):
@@ -18,7 +18,7 @@ class Call(IntEnum):
 
 
 CALLS: dict[Call, tuple[Callable[[Any, int], Any], Any, Any]] = {
-    Call.READ: (reading.read, reading.ReadTask, reading.ReadOutcome),
+    Call.READ: (bundles.read_bundle, bundles.BundleReadTask, bundles.BundleRead),
     Call.DERIVE: (deriving.derive, deriving.BundleTask, deriving.Derived),
 }
 """Function (task, largest document in bytes), type of its tasks, type of its results."""

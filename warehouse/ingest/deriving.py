@@ -6,7 +6,7 @@ bundles, names that clash, user state (`writer`).
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -149,8 +149,12 @@ class Derived(Struct, array_like=True, frozen=True, kw_only=True):
 
 def derive(task: BundleTask, max_bytes: int) -> Derived:
     """Derive the adapters of a bundle."""
-    sources = [(_source(document, max_bytes), document.own) for document in task.documents]
-    is_foreign = any(not document.own for document in task.documents)
+    return derive_from(task, [(_source(document, max_bytes), document.own) for document in task.documents])
+
+
+def derive_from(task: BundleTask, sources: Sequence[tuple[Source, bool]]) -> Derived:
+    """Derive the adapters of a bundle from its documents as they were read, each with whether it is its own."""
+    is_foreign = not all(own for _, own in sources)
     inspections: list[InspectionRow] = []
     adapters: dict[str, DerivedAdapter] = {}
     findings: dict[tuple[str, str | None, str], DerivedFinding] = {}

@@ -31,7 +31,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-AHEAD: Final = 16
+AHEAD: Final = 12
 """Batches per worker that are asked for ahead: as many as are done while their predecessors are written."""
 AHEAD_BYTES: Final = 32 * 2**20
 """Bytes of tasks under way at most, but for one batch per worker."""
@@ -117,21 +117,22 @@ class Pool(Generic[TaskT, ResultT]):
                 yield self._here(batch)
             return
         with ThreadPoolExecutor(self._size) as threads:
-            under_way: deque[tuple[Future[list[ResultT]], int]] = deque()
+            under_way: deque[tuple[Future[bytes | list[ResultT]], Sequence[TaskT], int]] = deque()
             size = 0
             try:
                 for batch in batches:
                     weight = sum(map(self._weigh, batch))
-                    under_way.append((threads.submit(self._away, batch), weight))
+                    under_way.append((threads.submit(self._away, batch), batch, weight))
                     size += weight
                     while len(under_way) > AHEAD * self._size or (size > AHEAD_BYTES and len(under_way) > self._size):
-                        future, weight = under_way.popleft()
+                        future, asked, weight = under_way.popleft()
                         size -= weight
-                        yield future.result()
+                        yield self._decoded(asked, future.result())
                 while under_way:
-                    yield under_way.popleft()[0].result()
+                    future, asked, _ = under_way.popleft()
+                    yield self._decoded(asked, future.result())
             finally:
-                for future, _ in under_way:
+                for future, _, _ in under_way:
                     future.cancel()
                 threads.shutdown(wait=True)
                 for worker in self._idle:
@@ -146,7 +147,8 @@ class Pool(Generic[TaskT, ResultT]):
                 results.append(self._failed(task, f"{type(error).__name__}: {error}"))
         return results
 
-    def _away(self, batch: Sequence[TaskT]) -> list[ResultT]:
+    def _away(self, batch: Sequence[TaskT]) -> bytes | list[ResultT]:
+        """The answer as it came through the pipe, for its objects take several times the memory while they wait."""
         with self._guard:
             worker = self._idle.popleft()
         try:
@@ -161,17 +163,19 @@ class Pool(Generic[TaskT, ResultT]):
         results: list[ResultT] = []
         for task in batch:
             try:
-                results.extend(self._ask(worker, [task]))
+                results.extend(self._decoded([task], self._ask(worker, [task])))
             except WorkerDied as death:
                 results.append(self._failed(task, str(death)))
         return results
 
-    def _ask(self, worker: _Worker, batch: Sequence[TaskT]) -> list[ResultT]:
+    def _ask(self, worker: _Worker, batch: Sequence[TaskT]) -> bytes:
         payload: Any = (self._max_bytes, list(batch))
-        answers = msgspec.msgpack.decode(
-            worker.ask(self._call, msgspec.msgpack.encode(payload)),
-            type=list[self._results | str],  # type: ignore[name-defined]
-        )
+        return worker.ask(self._call, msgspec.msgpack.encode(payload))
+
+    def _decoded(self, batch: Sequence[TaskT], answer: bytes | list[ResultT]) -> list[ResultT]:
+        if isinstance(answer, list):
+            return answer
+        answers = msgspec.msgpack.decode(answer, type=list[self._results | str])  # type: ignore[name-defined]
         return [
             self._failed(task, answer) if isinstance(answer, str) else answer
             for task, answer in zip(batch, answers, strict=True)

@@ -12,7 +12,7 @@ from blake3 import blake3
 from isal import isal_zlib
 from msgspec import Struct
 
-from warehouse.civitai import ReasonCode, Shape, Verdict, read_document
+from warehouse.civitai import Reading, ReasonCode, Shape, Verdict, read_document
 
 COMPRESSION_LEVEL: Final = 1
 """Of ISA-L, whose output is zlib's: the size of zlib's level 1 in a third of the time."""
@@ -55,27 +55,38 @@ class ReadOutcome(Struct, array_like=True, frozen=True, kw_only=True):
     complaints: list[Complained] = []
     raw: bytes | None = None
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether the document could be read and understood."""
+        return self.state == "present" and self.verdict != Verdict.QUARANTINED
+
 
 def read(task: ReadTask, max_bytes: int) -> ReadOutcome:
     """Read one document and judge it. A file larger than `max_bytes` is not read."""
+    return read_and_parse(task, max_bytes)[0]
+
+
+def read_and_parse(task: ReadTask, max_bytes: int) -> tuple[ReadOutcome, Reading | None]:
+    """The outcome, and what the document says; None where nothing was read."""
     try:
         descriptor = os.open(task.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
-        return ReadOutcome(pk=task.pk, state="missing")
+        return ReadOutcome(pk=task.pk, state="missing"), None
     except OSError as error:
-        return _unreadable(task, error)
+        return _unreadable(task, error), None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            return ReadOutcome(pk=task.pk, state="missing")
+            return ReadOutcome(pk=task.pk, state="missing"), None
         if status.st_size > max_bytes:
-            return _too_large(task, status, max_bytes)
+            return _too_large(task, status, max_bytes), None
         raw, status = _stable_bytes(descriptor, status, max_bytes)
     except OSError as error:
-        return _unreadable(task, error)
+        return _unreadable(task, error), None
     finally:
         os.close(descriptor)
-    return _judge(task, raw, status, max_bytes)
+    parsed = read_document(raw, file_name=task.path.rpartition("/")[2], max_bytes=max_bytes)
+    return _outcome(task, raw, status, parsed), parsed
 
 
 def _stable_bytes(descriptor: int, status: os.stat_result, max_bytes: int) -> tuple[bytes, os.stat_result]:
@@ -92,8 +103,7 @@ def _stable_bytes(descriptor: int, status: os.stat_result, max_bytes: int) -> tu
     return raw, status
 
 
-def _judge(task: ReadTask, raw: bytes, status: os.stat_result, max_bytes: int) -> ReadOutcome:
-    reading = read_document(raw, file_name=task.path.rpartition("/")[2], max_bytes=max_bytes)
+def _outcome(task: ReadTask, raw: bytes, status: os.stat_result, reading: Reading) -> ReadOutcome:
     return ReadOutcome(
         pk=task.pk,
         state="present",

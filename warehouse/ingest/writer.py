@@ -34,7 +34,6 @@ from warehouse.ingest.naming import NameKey
 from warehouse.models import (
     Adapter,
     AdapterDetail,
-    AdapterSearch,
     AdapterTag,
     Bundle,
     Finding,
@@ -399,7 +398,7 @@ class _Writer:
         bulk.insert(connection, bulk.table_of(AdapterTag), tags)
         # The full-text index is rewritten with its row, which costs more than the comparison.
         search = [{"adapter_pk": item.pk, **item.search} for item in words]
-        bulk.insert(connection, bulk.table_of(AdapterSearch), search, conflict="replace", keep_equal=True)
+        bulk.insert_words(connection, search)
 
     def _delete_absorbed(self, decisions: Decisions) -> None:
         """Rows that became part of others go; what a user made of them is carried over."""

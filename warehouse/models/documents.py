@@ -17,6 +17,7 @@ class Document(Base):
         Index("ix_documents_verdict", "verdict"),
         Index(
             "ix_documents_unread",
+            "bundle_pk",
             "pk",
             sqlite_where=text("read_mtime_ns IS NULL"),
             postgresql_where=text("read_mtime_ns IS NULL"),

@@ -7,8 +7,9 @@ import psutil
 import pytest
 
 from tests.warehouse.ingest.library import Library, model, version, weights
+from warehouse.ingest import bundles, read_documents, reading, scan_library
 from warehouse.ingest import pool as pools
-from warehouse.ingest import read_documents, reading, scan_library
+from warehouse.ingest.bundles import BundleRead, BundleReadTask
 from warehouse.ingest.calls import Call
 from warehouse.ingest.pool import Pool
 from warehouse.ingest.reading import ReadOutcome, ReadTask
@@ -141,15 +142,22 @@ def test_a_document_that_cannot_be_read_is_tried_again(library: Library) -> None
     assert "loop.json" in outcome.reason
 
 
+def _task(number: int, path: Path, place: tuple[str, str] | None = None) -> BundleReadTask:
+    return BundleReadTask(number, [ReadTask(number, str(path))], place)
+
+
 def test_workers_and_this_process_read_alike(library: Library) -> None:
     for number in range(pools.FEW + 20):
         library.write(f"{number}.json", model(number, version(number), name=f"M{number}"))
-    tasks = [ReadTask(number, str(library.root / f"{number}.json")) for number in range(pools.FEW + 20)]
+    tasks = [
+        _task(number, library.root / f"{number}.json", (str(library.root), str(number)))
+        for number in range(pools.FEW + 20)
+    ]
     batches = [tasks[start : start + 16] for start in range(0, len(tasks), 16)]
     settings = library.settings.model_copy(update={"ingest_workers": 2})
 
-    def results(expected: int) -> list[ReadOutcome]:
-        pool: Pool[ReadTask, ReadOutcome] = Pool(Call.READ, settings, expected=expected, failed=reading.crashed)
+    def results(expected: int) -> list[BundleRead]:
+        pool: Pool[BundleReadTask, BundleRead] = Pool(Call.READ, settings, expected=expected, failed=bundles.crashed)
         return [outcome for batch in pool.map(batches) for outcome in batch]
 
     assert results(len(tasks)) == results(1)
@@ -159,11 +167,11 @@ def test_workers_and_this_process_read_alike(library: Library) -> None:
 def test_killed_workers_are_replaced(library: Library) -> None:
     path = library.write("a.json", model(1, version(1)))
     settings = library.settings.model_copy(update={"ingest_workers": 2})
-    pool: Pool[ReadTask, ReadOutcome] = Pool(Call.READ, settings, expected=10_000, failed=reading.crashed)
-    batches = [[ReadTask(number, str(path))] for number in range(200)]
+    pool: Pool[BundleReadTask, BundleRead] = Pool(Call.READ, settings, expected=10_000, failed=bundles.crashed)
+    batches = [[_task(number, path)] for number in range(200)]
     outcomes: list[ReadOutcome] = []
     for position, batch in enumerate(pool.map(batches)):
-        outcomes.extend(batch)
+        outcomes.extend(outcome for read in batch for outcome in read.outcomes)
         if position in (20, 90):
             for child in psutil.Process().children():
                 child.kill()
@@ -175,8 +183,8 @@ def test_killed_workers_are_replaced(library: Library) -> None:
 def test_a_pool_that_is_left_early_ends_its_workers(library: Library) -> None:
     path = library.write("a.json", model(1, version(1)))
     settings = library.settings.model_copy(update={"ingest_workers": 2})
-    pool: Pool[ReadTask, ReadOutcome] = Pool(Call.READ, settings, expected=10_000, failed=reading.crashed)
-    results = pool.map([[ReadTask(number, str(path))] for number in range(100)])
+    pool: Pool[BundleReadTask, BundleRead] = Pool(Call.READ, settings, expected=10_000, failed=bundles.crashed)
+    results = pool.map([[_task(number, path)] for number in range(100)])
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert psutil.Process().children() == []

@@ -202,7 +202,7 @@ def _create_tables() -> None:
     op.create_index(
         "ix_documents_unread",
         "documents",
-        ["pk"],
+        ["bundle_pk", "pk"],
         unique=False,
         sqlite_where=sa.text("read_mtime_ns IS NULL"),
         postgresql_where=sa.text("read_mtime_ns IS NULL"),
