@@ -35,7 +35,7 @@ _REQUIRED = {
 }
 
 
-class _Interrupted(Exception):
+class _Interrupted(Exception):  # noqa: N818 - what happened, not an error
     pass
 
 
