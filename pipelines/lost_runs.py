@@ -6,8 +6,8 @@ that was committed stays; the same job run again goes on from there.
 
 import dagster as dg
 
-from pipelines.processes import is_gone
 from warehouse.contracts import Tag
+from warehouse.processes import is_gone
 
 _RUNNING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from pipelines.processes import identity
 from pipelines.progress import LogProgress, Reporter
 from warehouse.contracts import Tag
 from warehouse.engine import Database, open_database
 from warehouse.ingest.progress import Progress
 from warehouse.migrations import require_head
+from warehouse.processes import identity
 from warehouse.settings import Settings, get_settings
 
 

@@ -15,11 +15,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 MEDIA_TYPE = "application/problem+json"
 _UNPROCESSABLE = 422
 _TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", _UNPROCESSABLE: "Unprocessable Content"}
 """Where the phrase of RFC 9110 is not the one of every Python version."""
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class FieldError(BaseModel):
@@ -155,8 +157,8 @@ def install(app: FastAPI) -> None:
             return response(unreadable, request.scope)
         detail = details.get(HTTPStatus(error.status_code), str(error.detail))
         headers = dict(error.headers or {})
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and "Allow" in headers:
-            headers["Allow"] = _with_head(headers["Allow"])
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(sorted(_methods_of(request)))
         return response(Problem(error.status_code, detail, headers=headers), request.scope)
 
     @app.exception_handler(RequestValidationError)
@@ -167,10 +169,18 @@ def install(app: FastAPI) -> None:
         return response(_from_validation(error), request.scope)
 
 
-def _with_head(allowed: str) -> str:
-    """The methods of a path with HEAD, which is answered wherever GET is (`middleware`)."""
-    methods = {method.strip() for method in allowed.split(",")}
-    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+def _methods_of(request: Request) -> set[str]:
+    """The methods of the request's path over all routes: the framework names those of the first one alone."""
+    app: FastAPI = request.app
+    return {
+        method
+        for method in _METHODS
+        # HEAD is answered wherever GET is (`middleware`).
+        if any(
+            route.matches({**request.scope, "method": "GET" if method == "HEAD" else method})[0] is Match.FULL
+            for route in app.routes
+        )
+    }
 
 
 _DESCRIPTIONS = {

@@ -5,19 +5,17 @@ A lease of a process of this host that is gone is free at once, so that work kil
 waiting for the lease to expire.
 """
 
-import os
 import secrets
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-import psutil
 from sqlalchemy import Connection, delete, insert, select, update
 
 from warehouse.engine import Database
 from warehouse.models import Lock, utc_now
+from warehouse.processes import identity, is_gone
 
 LEASE = timedelta(seconds=60)
 """How long a lease outlives its last renewal. Renewed every quarter of it."""
@@ -35,22 +33,13 @@ class LockHeld(RuntimeError):  # noqa: N818 - a state of the world, not a fault
         self.holder = holder
 
 
-def _start_time(pid: int) -> str | None:
-    try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.Error:
-        return None
-
-
 def _own_holder() -> str:
-    pid = os.getpid()
-    return "|".join((socket.gethostname(), str(pid), _start_time(pid) or "0", secrets.token_hex(8)))
+    # The token tells two holders in one process apart.
+    return f"{identity()}|{secrets.token_hex(8)}"
 
 
 def _is_gone(holder: str) -> bool:
-    """Whether the holder is a process of this host that no longer runs. A reused pid has another start time."""
-    host, pid, started, _token = holder.split("|")
-    return host == socket.gethostname() and _start_time(int(pid)) != started
+    return is_gone(holder.rpartition("|")[0])
 
 
 def _take(connection: Connection, name: str, holder: str) -> None:

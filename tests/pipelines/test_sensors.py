@@ -13,7 +13,6 @@ from sqlalchemy import select
 
 from pipelines.lost_runs import end_lost_runs
 from pipelines.outcomes import record_outcome, summarise
-from pipelines.processes import identity, is_gone
 from pipelines.resources import Warehouse
 from pipelines.schedules import nightly_full_rescan
 from pipelines.sensors.library import library_watch
@@ -21,6 +20,7 @@ from warehouse import ingest
 from warehouse.contracts import Job, Tag
 from warehouse.engine import Database
 from warehouse.models import Activity
+from warehouse.processes import identity, is_gone
 from warehouse.settings import Settings
 
 
@@ -148,7 +148,7 @@ def test_the_nightly_rescan_asks_for_every_known_folder() -> None:
 
 
 def _dead_process() -> str:
-    code = "from pipelines.processes import identity; print(identity())"
+    code = "from warehouse.processes import identity; print(identity())"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )

@@ -7,7 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
 
+from serving import problems
 from serving.middleware import MAX_BODY_BYTES
 from serving.problems import ProblemDetails
 from warehouse.queries import pages
@@ -32,6 +35,22 @@ def test_methods_that_a_path_has_not(sqlite_client: httpx.Client) -> None:
     response = sqlite_client.post("/api/v1/dashboard/stats")
     problem_of(response, 405)
     assert response.headers["allow"] == "GET, HEAD"
+
+
+def test_the_methods_of_a_path_are_those_of_all_its_routes() -> None:
+    app = FastAPI()
+    problems.install(app)
+
+    @app.get("/things/{number}")
+    async def get(number: int) -> int:
+        return number
+
+    @app.delete("/things/{number}")
+    async def delete(number: int) -> int:
+        return number
+
+    with TestClient(app) as client:
+        assert client.put("/things/1").headers["allow"] == "DELETE, GET, HEAD"
 
 
 def test_malformed_json(sqlite_client: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""Which process executes a run, and whether it still lives: Dagster's own launcher does not look.
+"""Which process does some work, and whether it still lives: neither a database nor Dagster looks.
 
 A pid alone is reused by the system, so an identity is host, pid and the start time of the process.
 """
@@ -17,7 +17,7 @@ def _start_time(pid: int) -> str | None:
 
 
 def identity() -> str:
-    """This process, as the tag of a run names it."""
+    """This process, as `host|pid|start time`."""
     pid = os.getpid()
     return f"{socket.gethostname()}|{pid}|{_start_time(pid)}"
 
