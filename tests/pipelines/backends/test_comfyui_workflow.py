@@ -95,7 +95,7 @@ def test_what_is_no_template_is_told(raw: str, word: str) -> None:
 @pytest.mark.parametrize(
     ("template", "word"),
     [
-        ({"1": {"class_type": "X", "inputs": {"a": "{{nonesuch}}"}}}, "nonesuch"),
+        ({"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "{{nonesuch}}"}}}, "nonesuch"),
         ({"1": {"class_type": "X", "inputs": {}}}, "where LoRAs go"),
         ({"1": {"class_type": "LoraLoader", "inputs": {"lora_name": "{{loras}}"}}}, "not linked"),
         (
