@@ -88,12 +88,10 @@ class ComfyClient:
     async def _choices(self, node: str, name: str) -> list[str]:
         said = _mapping(await self._json("GET", f"/object_info/{node}"))
         required = _mapping(_mapping(_mapping(said.get(node)).get("input")).get("required"))
-        spec = required.get(name)
-        first = spec[0] if isinstance(spec, list) and spec else None
-        if first == "COMBO" and len(spec) > 1:
-            # Newer builds name the kind first and the choices beside it.
-            first = _mapping(spec[1]).get("options")
-        return [str(choice) for choice in first] if isinstance(first, list) else []
+        first, *rest = _list(required.get(name)) or [None]
+        # Newer builds name the kind first and the choices beside it.
+        choices = _mapping(rest[0]).get("options") if first == "COMBO" and rest else first
+        return [str(choice) for choice in _list(choices)]
 
     # Graphs.
 
