@@ -5,7 +5,6 @@ A lease of a process of this host that is gone is free at once, so that work kil
 waiting for the lease to expire.
 """
 
-import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from warehouse.engine import Database
 from warehouse.models import Lock, utc_now
-from warehouse.processes import identity, is_gone
+from warehouse.processes import is_holder_gone, new_holder
 
 LEASE = timedelta(seconds=60)
 """How long a lease outlives its last renewal. Renewed every quarter of it."""
@@ -33,20 +32,11 @@ class LockHeld(RuntimeError):  # noqa: N818 - a state of the world, not a fault
         self.holder = holder
 
 
-def _own_holder() -> str:
-    # The token tells two holders in one process apart.
-    return f"{identity()}|{secrets.token_hex(8)}"
-
-
-def _is_gone(holder: str) -> bool:
-    return is_gone(holder.rpartition("|")[0])
-
-
 def _take(connection: Connection, name: str, holder: str) -> None:
     now = utc_now()
     row = connection.execute(select(Lock.holder, Lock.expires_at).where(Lock.name == name).with_for_update()).first()
     if row is not None:
-        if row.expires_at > now and not _is_gone(row.holder):
+        if row.expires_at > now and not is_holder_gone(row.holder):
             raise LockHeld(name, row.holder)
         connection.execute(delete(Lock).where(Lock.name == name))
     connection.execute(insert(Lock).values(name=name, holder=holder, acquired_at=now, expires_at=now + LEASE))
@@ -67,7 +57,7 @@ def exclusive(database: Database, name: str) -> Iterator[None]:
     Raises:
         LockHeld: another living process holds it.
     """
-    holder = _own_holder()
+    holder = new_holder()
     with database.write() as connection:
         _take(connection, name, holder)
     stop = threading.Event()

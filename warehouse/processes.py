@@ -4,6 +4,7 @@ A pid alone is reused by the system, so an identity is host, pid and the start t
 """
 
 import os
+import secrets
 import socket
 
 import psutil
@@ -29,3 +30,13 @@ def is_gone(named: str) -> bool:
         return False
     host, pid, started = parts
     return host == socket.gethostname() and _start_time(int(pid)) != started
+
+
+def new_holder() -> str:
+    """A name for what this process holds; its token tells two holders in one process apart."""
+    return f"{identity()}|{secrets.token_hex(8)}"
+
+
+def is_holder_gone(holder: str) -> bool:
+    """Whether the process of a holder is gone, as `is_gone` says."""
+    return is_gone(holder.rpartition("|")[0])

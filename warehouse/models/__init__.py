@@ -5,6 +5,7 @@ from warehouse.models.base import Base, UtcDateTime, utc_now
 from warehouse.models.documents import Document, DocumentContent, HashClaim
 from warehouse.models.embeddings import Embedding
 from warehouse.models.findings import Duplicate, Finding
+from warehouse.models.jobs import Job, JobCount, JobEvent, Lane
 from warehouse.models.library import Bundle, File, Inspection, Root
 from warehouse.models.publications import Generation, Pointer
 from warehouse.models.statistics import Activity, CommunityStatistic, FacetCount, Lock
@@ -28,6 +29,10 @@ __all__ = [
     "Generation",
     "HashClaim",
     "Inspection",
+    "Job",
+    "JobCount",
+    "JobEvent",
+    "Lane",
     "Lock",
     "Pointer",
     "Root",
