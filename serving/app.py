@@ -15,15 +15,18 @@ from serving import logs, problems, web
 from serving.deps import Services
 from serving.documentation import install as install_documentation
 from serving.figures import Figures
+from serving.live import Hub
 from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, RequestContext, UnexpectedErrors
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
-from serving.routers import adapters, dashboard, recommendations, system
+from serving.results import Results
+from serving.routers import adapters, dashboard, live, recommendations, system
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
 from serving.version import VERSION
 from warehouse import migrations
 from warehouse.engine import Database, open_database
+from warehouse.pictures import PictureStore
 from warehouse.settings import Settings, get_settings
 
 _log = logging.getLogger(__name__)
@@ -47,6 +50,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             recommender=SharedRecommender(database, settings),
             orchestrator=Orchestrator(settings),
             figures=Figures(database, settings),
+            hub=Hub(database),
+            results=Results(PictureStore(settings.pictures_dir), signer),
         )
         app.state.services = services
         services.recommender.start()
@@ -56,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
         finally:
             services.recommender.stop()
+            await services.hub.close()
             await services.orchestrator.close()
             database.dispose()
 
@@ -108,7 +114,7 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
-    for router in (adapters.router, recommendations.router, dashboard.router):
+    for router in (adapters.router, recommendations.router, dashboard.router, live.router):
         v1.include_router(router)
     app.include_router(v1)
     aliases = APIRouter(prefix="/api", include_in_schema=False)
@@ -116,6 +122,8 @@ def _add_routes(app: FastAPI) -> None:
         aliases.include_router(router)
     app.include_router(aliases)
     app.include_router(system.router)
+    for prefix in ("", "/api", "/api/v1", "/api/v1/generation"):
+        app.include_router(live.websockets, prefix=prefix)
 
 
 def __getattr__(name: str) -> FastAPI:

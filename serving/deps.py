@@ -10,8 +10,10 @@ from fastapi import Depends, Path
 from starlette.requests import HTTPConnection
 
 from serving.figures import Figures
+from serving.live import Hub
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
+from serving.results import Results
 from serving.schemas.adapters import ADAPTER_ID
 from serving.signing import Signer
 from warehouse.engine import Database
@@ -28,6 +30,8 @@ class Services:
     recommender: SharedRecommender
     orchestrator: Orchestrator
     figures: Figures
+    hub: Hub
+    results: Results
 
 
 async def _services(connection: HTTPConnection) -> Services:

@@ -150,6 +150,11 @@ class Settings(BaseSettings):
         return self.data_dir / "generations"
 
     @property
+    def pictures_dir(self) -> Path:
+        """Where generated pictures are kept."""
+        return self.data_dir / "pictures"
+
+    @property
     def models_dir(self) -> Path:
         """Where exported encoders are cached, one folder per digest of their weights."""
         return self.data_dir / "models"
