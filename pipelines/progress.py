@@ -8,16 +8,16 @@ from collections.abc import Callable
 from logging import Logger
 from typing import TYPE_CHECKING
 
-from warehouse.ingest.progress import Progress
-
 if TYPE_CHECKING:
     from rich import progress as rich_progress
+
+    from warehouse.ingest.progress import Progress
 
 _LOG_EVERY_SECONDS = 5.0
 """Each line is a row of Dagster's event log, so a long stage writes few of them."""
 
 
-Reporter = Callable[[str, Logger], Progress]
+Reporter = Callable[[str, Logger], "Progress"]
 """Makes the progress of one stage: (label of the stage, log of the run)."""
 
 

@@ -6,16 +6,19 @@ functions of `warehouse` work where the data lives.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from pipelines.progress import LogProgress, Reporter
 from warehouse.contracts import Tag
 from warehouse.engine import Database, open_database
-from warehouse.ingest.progress import Progress
 from warehouse.migrations import require_head
 from warehouse.processes import identity
 from warehouse.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from warehouse.ingest.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Warehouse:
     attended: bool = False
     """Somebody waits at a terminal: a lock held elsewhere is reported at once instead of waited for."""
 
-    def progress(self, context: dg.AssetExecutionContext, label: str) -> Progress:
+    def progress(self, context: dg.AssetExecutionContext, label: str) -> "Progress":
         """The progress of a stage, under the name a person reads."""
         return self.reporter(label, context.log)
 

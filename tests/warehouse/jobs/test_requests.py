@@ -76,7 +76,7 @@ def test_what_a_caller_rolls_back_was_never_asked_for(database: Database) -> Non
         connection.rollback()
     with database.read() as connection:
         assert jobs.page(connection, JobFilter(), limit=5).total == 0
-    assert take(database).jobs == []
+    assert take(database) == []
     assert_counters_are_true(database)
 
 
@@ -88,7 +88,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_told_in_the_feed(database: Datab
     row = show(database, job.id)
     assert row.status == "cancelled"
     assert row.finished_at is not None
-    assert take(database).jobs == []
+    assert take(database) == []
     with database.read() as connection:
         feed = dashboard.activity(connection, limit=5)
     assert [(item.kind, item.subject_id) for item in feed] == [("delivery", job.id)]
@@ -98,7 +98,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_told_in_the_feed(database: Datab
 
 def test_a_running_job_is_asked_to_end_and_gets_no_further_attempt(database: Database) -> None:
     job = put(database)
-    (claimed,) = take(database).jobs
+    (claimed,) = take(database)
     with database.write() as connection:
         assert cancel(connection, job.id)
     assert show(database, job.id).status == "running"
@@ -117,7 +117,7 @@ def test_only_what_can_be_done_is_done(database: Database) -> None:
         assert not retry(connection, "nobody's")
         with pytest.raises(JobStateError, match="pending"):
             retry(connection, job.id)
-    (claimed,) = take(database).jobs
+    (claimed,) = take(database)
     with database.write() as connection:
         update_jobs(connection, "me", [Ended(claimed, JobStatus.SUCCEEDED, {"status": 200})])
         with pytest.raises(JobStateError, match="succeeded"):
@@ -128,7 +128,7 @@ def test_only_what_can_be_done_is_done(database: Database) -> None:
 
 def test_a_failed_job_is_retried_as_if_new(database: Database) -> None:
     job = put(database)
-    (claimed,) = take(database).jobs
+    (claimed,) = take(database)
     with database.write() as connection:
         update_jobs(connection, "me", [Ended(claimed, JobStatus.FAILED, {"status": 500}, "no")])
     assert show(database, job.id).error == "no"
@@ -137,6 +137,6 @@ def test_a_failed_job_is_retried_as_if_new(database: Database) -> None:
     row = show(database, job.id)
     assert (row.status, row.attempts, row.result, row.error, row.finished_at) == ("pending", 0, None, None, None)
     with database.write() as connection:
-        assert [each.id for each in claim(connection, "http", "other", "run", limit=9).jobs] == [job.id]
+        assert [each.id for each in claim(connection, "http", "other", "run", limit=9)] == [job.id]
     assert events(database, job.id) == ["pending", "running", "failed", "pending", "running"]
     assert_counters_are_true(database)

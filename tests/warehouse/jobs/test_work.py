@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy import update
 
-from tests.warehouse.jobs.work import assert_counters_are_true, events, put, show, take
+from tests.warehouse.jobs.work import assert_counters_are_true, events, peek, put, show, take
 from warehouse.engine import Database
 from warehouse.jobs import Ended, JobStatus, Tick, cancel, expire_leases, prune, update_jobs
 from warehouse.models import Job, JobEvent, utc_now
@@ -15,10 +15,10 @@ from warehouse.queries import jobs
 def test_jobs_are_claimed_by_urgency_then_arrival_each_once(database: Database) -> None:
     late, first, second = (put(database, priority=5).id, put(database).id, put(database).id)
     put(database, mode="cli")
-    claimed = take(database, limit=2).jobs
+    claimed = take(database, limit=2)
     assert [job.id for job in claimed] == [first, second]
-    assert [job.id for job in take(database, "other").jobs] == [late]
-    assert take(database).jobs == []
+    assert [job.id for job in take(database, "other")] == [late]
+    assert take(database) == []
     row = show(database, first)
     assert (row.status, row.attempts, row.run_id) == ("running", 1, "run")
     assert row.started_at is not None
@@ -30,7 +30,7 @@ def test_two_claim_at_once_and_nothing_is_claimed_twice(database: Database) -> N
     found: list[str] = []
 
     def work(holder: str) -> None:
-        while claimed := take(database, holder, limit=3).jobs:
+        while claimed := take(database, holder, limit=3):
             found.extend(job.id for job in claimed)
 
     threads = [threading.Thread(target=work, args=(f"holder {number}",)) for number in range(4)]
@@ -45,7 +45,7 @@ def test_two_claim_at_once_and_nothing_is_claimed_twice(database: Database) -> N
 
 def test_reports_count_only_of_who_has_the_job(database: Database) -> None:
     job = put(database)
-    (claimed,) = take(database).jobs
+    (claimed,) = take(database)
     ticks = [Tick(claimed, 40.0, {"step": 4, "steps": 10}), Ended(claimed, JobStatus.SUCCEEDED, {"status": 200})]
     with database.write() as connection:
         assert update_jobs(connection, "somebody else", ticks) == []
@@ -61,16 +61,17 @@ def test_reports_count_only_of_who_has_the_job(database: Database) -> None:
 
 def test_another_attempt_waits_for_its_time(database: Database) -> None:
     job = put(database)
-    (claimed,) = take(database).jobs
+    (claimed,) = take(database)
     with database.write() as connection:
         update_jobs(connection, "me", [Ended(claimed, JobStatus.PENDING, error="503", retry_in=30)])
-    claims = take(database)
-    assert claims.jobs == []
-    assert claims.next_due is not None
-    assert timedelta(seconds=25) < claims.next_due - utc_now() <= timedelta(seconds=30)
+    assert take(database) == []
+    seen = peek(database)
+    assert not seen.is_due
+    assert seen.next_due is not None
+    assert timedelta(seconds=25) < seen.next_due - utc_now() <= timedelta(seconds=30)
     with database.write() as connection:
         connection.execute(update(Job).values(not_before=utc_now()))
-    (again,) = take(database).jobs
+    (again,) = take(database)
     assert (again.id, again.attempts, again.started_at) == (job.id, 2, claimed.started_at)
     assert_counters_are_true(database)
 
@@ -91,7 +92,7 @@ def test_jobs_of_a_lost_holder_wait_again_until_their_last_attempt(database: Dat
     _let_leases_run_out(database)
     assert expire_leases(database) == ["http"]
     assert (show(database, job.id).status, show(database, unwanted.id).status) == ("pending", "cancelled")
-    assert [each.attempts for each in take(database, "second").jobs] == [2]
+    assert [each.attempts for each in take(database, "second")] == [2]
     _let_leases_run_out(database)
     assert expire_leases(database) == []
     row = show(database, job.id)
@@ -133,7 +134,7 @@ def test_readers_that_go_on_after_the_last_number_miss_no_event(database: Databa
 
 def test_old_jobs_go_with_their_events_and_young_ones_stay(database: Database) -> None:
     old, young, waiting = (put(database) for _ in range(3))
-    for claimed in take(database, limit=2).jobs:
+    for claimed in take(database, limit=2):
         with database.write() as connection:
             tick = Tick(claimed, 5.0, {})
             update_jobs(connection, "me", [tick, Ended(claimed, JobStatus.SUCCEEDED, {})])

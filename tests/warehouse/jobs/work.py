@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from warehouse.engine import Database
-from warehouse.jobs import Claims, Enqueued, JobKind, NewJob, claim, enqueue
+from warehouse.jobs import ClaimedJob, Enqueued, JobKind, Look, NewJob, claim, enqueue, look
 from warehouse.models import Job, JobCount
 from warehouse.queries import jobs
 from warehouse.queries.jobs import JobRow
@@ -19,10 +19,16 @@ def put(database: Database, mode: str = "http", *, key: str | None = None, **val
         return enqueue(connection, NewJob(JobKind.DELIVERY, mode, mode, **given), idempotency_key=key)
 
 
-def take(database: Database, holder: str = "me", *, lane: str = "http", limit: int = 10) -> Claims:
+def take(database: Database, holder: str = "me", *, lane: str = "http", limit: int = 10) -> list[ClaimedJob]:
     """Claim jobs."""
     with database.write() as connection:
         return claim(connection, lane, holder, "run", limit=limit)
+
+
+def peek(database: Database, *, lane: str = "http") -> Look:
+    """Look into a lane."""
+    with database.read() as connection:
+        return look(connection, lane)
 
 
 def show(database: Database, job_id: str) -> JobRow:

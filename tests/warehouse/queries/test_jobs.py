@@ -22,7 +22,7 @@ def filled(database: Database) -> Database:
             enqueue(connection, NewJob(JobKind.GENERATION, "sdnext", "sdnext", "p", {}))
     for mode in ("http", "cli", "sdnext"):
         ends = itertools.cycle([JobStatus.SUCCEEDED, JobStatus.FAILED, None])
-        for claimed in take(database, lane=mode, limit=10).jobs:
+        for claimed in take(database, lane=mode, limit=10):
             end = next(ends)
             if end is not None:
                 with database.write() as connection:
