@@ -20,7 +20,7 @@ from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, Re
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
 from serving.results import Results
-from serving.routers import adapters, dashboard, live, recommendations, system
+from serving.routers import adapters, compose, dashboard, live, recommendations, system
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
 from serving.version import VERSION
@@ -114,7 +114,7 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
-    for router in (adapters.router, recommendations.router, dashboard.router, live.router):
+    for router in (adapters.router, compose.router, recommendations.router, dashboard.router, live.router):
         v1.include_router(router)
     app.include_router(v1)
     aliases = APIRouter(prefix="/api", include_in_schema=False)

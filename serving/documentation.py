@@ -11,7 +11,8 @@ from fastapi.openapi.utils import get_openapi
 from serving.problems import ProblemDetails, documented
 
 _DESCRIPTION = """
-Ask a library of LoRA adapters: list and search it, find what is similar, get recommendations for a prompt.
+Ask a library of LoRA adapters: list and search it, find what is similar, get recommendations for a prompt,
+compose the prompt of those in use.
 
 Errors are [problem details](https://www.rfc-editor.org/rfc/rfc9457) (`application/problem+json`). Times are RFC 3339
 with a zone, ids are UUIDs, null is "unknown". Every answer carries `X-Request-ID`; send your own to find it in the log.
@@ -20,6 +21,7 @@ Where API keys are configured, send one as `X-API-Key` or as a bearer token.
 
 _TAGS = [
     {"name": "adapters", "description": "The adapters of the library."},
+    {"name": "compose", "description": "The prompt of the adapters in use."},
     {"name": "recommendations", "description": "What is similar, and what fits a prompt."},
     {"name": "dashboard", "description": "The library at a glance."},
     {"name": "system", "description": "Whether the service is well."},

@@ -17,6 +17,7 @@ MAX_WORDS = 256
 
 # No two repetitions in a row may match the same characters: a prompt of 20,000 spaces would take seconds.
 _TAG = re.compile(r"<\s*(lora|lyco|hypernet)\s*:([^<>:]*)((?::[^<>:]*)*)>", re.IGNORECASE)
+_TAG_OPENING = re.compile(r"<\s*(?=(?:lora|lyco|hypernet)\b)", re.IGNORECASE)
 _ANY_TAG = re.compile(r"<[^<>\s][^<>]*>")
 _NEGATIVE = re.compile(r"(?:^|\n)[ \t]*negative prompt[ \t]*:", re.IGNORECASE)
 _SETTINGS = re.compile(r"(?:^|\n)[ \t]*steps[ \t]*:[ \t]*\d+[ \t]*(?:,[^\n]*)?(?=\n|$)", re.IGNORECASE)
@@ -67,18 +68,29 @@ def parse(prompt: str) -> Prompt:
     positive, *rest = _NEGATIVE.split(prompt.replace("\x00", " "), maxsplit=1)
     negative = _SETTINGS.sub("", rest[0]) if rest else ""
     positive = _SETTINGS.sub("", positive)
-    tags = tuple(
-        LoraTag(kind.lower(), name.strip(), _weight(rest))
-        for kind, name, rest in _TAG.findall(positive)
-        if name.strip()
-    )
     pieces = _pieces(positive)
     return Prompt(
         text=", ".join(pieces),
         negative=", ".join(_pieces(negative)),
-        tags=tags,
+        tags=lora_tags(positive),
         pieces=tuple(pieces),
     )
+
+
+def lora_tags(text: str) -> tuple[LoraTag, ...]:
+    """The LoRA tags of a text, in order; a name without its surrounding spaces, and none that is blank."""
+    return tuple(
+        LoraTag(kind.lower(), name.strip(), _weight(rest)) for kind, name, rest in _TAG.findall(text) if name.strip()
+    )
+
+
+def without_lora_tags(text: str) -> str:
+    """A text without its LoRA tags, nor a beginning of one that what follows could complete, nor empty list items."""
+    left = _TAG_OPENING.sub("", _TAG.sub(",", text))
+    if left == text:
+        return text
+    items = (" ".join(item.split()) for item in left.split(","))
+    return ", ".join(item for item in items if item)
 
 
 def _pieces(text: str) -> list[str]:

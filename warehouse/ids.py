@@ -1,8 +1,11 @@
 """Public identifiers: UUID strings whose order is their time of birth, so that indexes grow at one end."""
 
 import os
+import re
 import time
 import uuid
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def new_id() -> str:
@@ -12,3 +15,9 @@ def new_id() -> str:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return str(uuid.UUID(int=value))
+
+
+def canonical(text: str) -> str | None:
+    """An id as it is stored, in lower case; None for what is no UUID and therefore nobody's id."""
+    lowered = text.lower()
+    return lowered if _UUID.fullmatch(lowered) else None

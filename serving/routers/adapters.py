@@ -1,7 +1,6 @@
 """`/adapters`: lists, one adapter, its tags, provenance and preview image."""
 
 import os
-import re
 import stat
 from http import HTTPStatus
 from pathlib import Path
@@ -14,13 +13,13 @@ from pydantic import Field
 from serving import encoding, problems
 from serving.deps import AdapterId, ServicesDep
 from serving.schemas.adapters import AdapterAnswer, AdapterPage, Provenance, TagList
+from warehouse import ids
 from warehouse.queries import adapters, breakdowns, cursors, pages
 from warehouse.queries.filters import make_filter
 from warehouse.queries.pages import Sort, SortKey
 
 router = APIRouter(prefix="/adapters", tags=["adapters"])
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SORT_NAMES = {
     "name": SortKey.NAME,
     "created_at": SortKey.CREATED_AT,
@@ -51,8 +50,8 @@ def known_id(adapter_id: str) -> str:
     Raises:
         Problem: 404, for what is no UUID is nobody's id.
     """
-    canonical = adapter_id.lower()
-    if not _UUID.fullmatch(canonical):
+    canonical = ids.canonical(adapter_id)
+    if canonical is None:
         raise problems.not_found("adapter", adapter_id)
     return canonical
 

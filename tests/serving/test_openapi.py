@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from serving.app import create_app
-from serving.schemas import adapters, dashboard, recommendations, system
+from serving.schemas import adapters, compose, dashboard, recommendations, system
 from warehouse.settings import Settings
 
 
@@ -56,7 +56,7 @@ def test_every_operation_documents_its_answers_and_problems(document: dict[str, 
 
 
 def test_every_model_that_answers_has_an_example_that_it_accepts(document: dict[str, Any]) -> None:
-    modules = (adapters, dashboard, recommendations, system)
+    modules = (adapters, compose, dashboard, recommendations, system)
     models = {name: model for module in modules for name, model in vars(module).items() if _is_model(model)}
     for name in document["components"]["schemas"].keys() & models.keys():
         for example in models[name].model_json_schema().get("examples", []):

@@ -70,3 +70,19 @@ def test_any_text_is_taken_apart(prompt: str) -> None:
 def test_repetition_takes_no_time(start: str, unit: str) -> None:
     prompt = start + unit * (20_000 // len(unit))
     assert len(prompts.phrases(prompts.parse(prompt))) <= 2_000
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("ink,  wash", "ink,  wash"),
+        ("<lora:x:1> ink, wash", "ink, wash"),
+        ("ink <lyco:x> wash,<lora:y:0.5>", "ink, wash"),
+        (">_<, <3", ">_<, <3"),
+        ("<lora:x:1>", ""),
+        ("ink <lora:x", "ink lora:x"),
+        ("<<lora:x:1>lora:y:1>", "<, lora:y:1>"),
+    ],
+)
+def test_lora_tags_are_taken_out(text: str, left: str) -> None:
+    assert prompts.without_lora_tags(text) == left

@@ -1,7 +1,9 @@
 import time
 import uuid
 
-from warehouse.ids import new_id
+import pytest
+
+from warehouse.ids import canonical, new_id
 
 
 def test_ids_are_uuids_of_version_7_in_order_of_birth() -> None:
@@ -12,3 +14,17 @@ def test_ids_are_uuids_of_version_7_in_order_of_birth() -> None:
     assert uuid.UUID(first).variant == uuid.RFC_4122
     assert first < second
     assert len({new_id() for _ in range(10_000)}) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0190A6F2-0000-7000-8000-00000000000A", "0190a6f2-0000-7000-8000-00000000000a"),
+        ("0190a6f2-0000-7000-8000-00000000000a\n", None),
+        ("0190a6f200007000800000000000000a", None),
+        ("", None),
+        ("\x00", None),
+    ],
+)
+def test_an_id_has_one_form(text: str, expected: str | None) -> None:
+    assert canonical(text) == expected

@@ -1,0 +1,97 @@
+"""`/compose`: the prompt of the adapters in use, with advice on them."""
+
+import logging
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from serving import composing, encoding, problems
+from serving.composing import Composed, Ingredient, UnknownAdaptersError
+from serving.delivery_parameters import DeliveryError, delivery_parameters
+from serving.deps import Services, ServicesDep
+from serving.schemas.compose import ComposeAdapter, ComposeAnswer, ComposeDelivery, ComposeQuestion
+
+router = APIRouter(prefix="/compose", tags=["compose"])
+
+_LOGGED_IDS = 50
+"""Adapters that a line of the log names."""
+
+_log = logging.getLogger(__name__)
+
+
+@router.post(
+    "",
+    summary="Compose a prompt",
+    operation_id="compose_prompt",
+    response_model=ComposeAnswer,
+    responses=problems.documented(413, 422),
+)
+def compose_prompt(services: ServicesDep, question: ComposeQuestion) -> Response:
+    """Prefix, one token for each active adapter, and suffix, with one space between.
+
+    Explicit ordinals come first, ascending, then names. Of several adapters of a name the one with the largest weight
+    stays. What is probably not meant is a warning, never an error. `advice` says whether the adapters go together, what
+    their licences allow together, and how strong they are. An id in `adapters` that does not exist is a 422.
+    """
+    delivery = _delivery(question.delivery)
+    ingredients = None if question.adapters is None else [Ingredient(e.id, e.weight) for e in question.adapters]
+    try:
+        with services.database.read() as connection:
+            composed = composing.compose(
+                connection,
+                prefix=question.prefix or "",
+                suffix=question.suffix or "",
+                include_triggers=question.include_triggers,
+                ingredients=ingredients,
+            )
+    except UnknownAdaptersError as error:
+        raise _unknown(question.adapters or [], error.positions) from error
+    answer = composing.content(composed)
+    if delivery is not None:
+        answer["delivery"] = _queue(services, composed.composition.prompt, *delivery)
+    _record(composed)
+    return encoding.answer(answer)
+
+
+def _delivery(asked: ComposeDelivery | None) -> tuple[str, dict[str, Any]] | None:
+    if asked is None:
+        return None
+    try:
+        return delivery_parameters(asked.model_dump())
+    except DeliveryError as error:
+        raise problems.invalid(("body", "delivery", *error.loc), str(error)) from error
+
+
+def _queue(services: Services, prompt: str, mode: str, params: dict[str, Any]) -> dict[str, str]:  # noqa: ARG001
+    """Queue a prompt for delivery: `{"id", "status"}`.
+
+    SEAM: no mode of delivery is there yet. Whoever adds them queues the job here, in one transaction.
+    """
+    raise problems.invalid(("body", "delivery", "mode"), f"{mode[:64]!r} is no mode of delivery that is known here")
+
+
+def _unknown(asked: list[ComposeAdapter], positions: tuple[int, ...]) -> problems.Problem:
+    errors = [
+        {
+            "loc": ["body", "adapters", position, "id"],
+            "msg": f"there is no adapter {asked[position].id[:100]!r}",
+            "type": "unknown_adapter",
+        }
+        for position in positions
+    ]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    detail = f"body.adapters.{positions[0]}.id: {errors[0]['msg']}{more}"
+    return problems.Problem(422, detail, errors=errors)
+
+
+def _record(composed: Composed) -> None:
+    tokens = composed.composition.tokens
+    _log.info(
+        "composed a prompt",
+        extra={
+            "tokens": len(tokens),
+            "adapter_ids": [token.member.id for token in tokens[:_LOGGED_IDS]],
+            "warnings": len(composed.warnings),
+        },
+    )
