@@ -44,6 +44,7 @@ format: $(VENV)/.installed-dev  ## Bring the sources into style
 
 defs: $(VENV)/.installed-dev  ## Check that Dagster can load the definitions
 	@VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/dg check defs
+	@$(BIN)/dagster definitions validate -m pipelines.delivery_definitions  # dg knows one location of a project
 
 check-lock: $(VENV)/.installed-dev  ## Check that constraints.txt pins what pyproject.toml asks for
 	@.ci/check-lock

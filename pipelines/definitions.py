@@ -1,4 +1,4 @@
-"""The code location: assembles assets, checks, jobs, sensors and schedules, and lays the policies over them.
+"""The code location of the library: assembles assets, checks, jobs, sensors and schedules, and lays policies over them.
 
 Nothing else belongs here. Importing it opens nothing and reads no setting, and pulls in no library that computes:
 every run imports this module in a fresh process, where torch alone would cost ten seconds.
@@ -6,9 +6,14 @@ every run imports this module in a fresh process, where torch alone would cost t
 
 import dagster as dg
 
-from pipelines import assets, checks, jobs, schedules, sensors
+from pipelines import assets, checks, schedules
+from pipelines.jobs.library import refresh_marts, refresh_vectors, sync_library
+from pipelines.jobs.upkeep import prune_history
 from pipelines.policies import apply_policies
 from pipelines.resources import warehouse_resource
+from pipelines.sensors.library import library_watch
+from pipelines.sensors.lost_runs import lost_run_watch
+from pipelines.sensors.outcomes import OUTCOME_WATCHES
 
 
 def build_definitions(warehouse: dg.ResourceDefinition | None = None) -> dg.Definitions:
@@ -16,8 +21,8 @@ def build_definitions(warehouse: dg.ResourceDefinition | None = None) -> dg.Defi
     return dg.Definitions(
         assets=dg.map_asset_specs(apply_policies, assets.ALL),
         asset_checks=checks.ALL,
-        jobs=[jobs.sync_library, jobs.refresh_vectors, jobs.refresh_marts, jobs.prune_history],
-        sensors=sensors.ALL,
+        jobs=[sync_library, refresh_vectors, refresh_marts, prune_history],
+        sensors=[library_watch, lost_run_watch, *OUTCOME_WATCHES],
         schedules=schedules.ALL,
         resources={"warehouse": warehouse or warehouse_resource()},
         executor=dg.in_process_executor,

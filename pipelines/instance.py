@@ -14,6 +14,8 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from warehouse.backends import plugins
+from warehouse.contracts import Tag
 from warehouse.engine import connect
 from warehouse.settings import Settings, get_settings
 
@@ -25,8 +27,8 @@ _MARK = "# Written by LoRA Manager from its settings. Remove this line to keep c
 _SCHEMA = "dagster"
 """Dagster and our migrations both keep a table `alembic_version`, so Dagster's tables get a schema of their own."""
 
-_MAX_RUNS = 4
-"""Every run is a process; the pools decide which of them may work on the same things."""
+_BATCH_RUNS = 4
+"""Every run is a process; the pools let one of them write tables and one compute vectors, whatever is asked for."""
 
 _NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 
@@ -53,18 +55,24 @@ def _storage(settings: Settings) -> Mapping[str, Any]:
 
 def configuration(settings: Settings) -> Mapping[str, Any]:
     """The content of `dagster.yaml`."""
+    # A slot for each lane beyond those of batch runs: neither kind has to wait for the other.
+    max_runs = _BATCH_RUNS + len(plugins())
     return {
         "storage": _storage(settings),
         # One second between looks at the queue costs 0.1 CPU-s a minute; Dagster's default of five is felt.
         "run_coordinator": {
             "module": "dagster.core.run_coordinator",
             "class": "QueuedRunCoordinator",
-            "config": {"dequeue_interval_seconds": 1, "dequeue_use_threads": True, "dequeue_num_workers": _MAX_RUNS},
+            "config": {"dequeue_interval_seconds": 1, "dequeue_use_threads": True, "dequeue_num_workers": _BATCH_RUNS},
         },
         "concurrency": {
             # By run: a blocked run stays in the queue instead of holding a process that polls.
             "pools": {"default_limit": 1, "granularity": "run"},
-            "runs": {"max_concurrent_runs": _MAX_RUNS},
+            "runs": {
+                "max_concurrent_runs": max_runs,
+                # Two, so that a run that is relieved works on until its heir is there.
+                "tag_concurrency_limits": [{"key": Tag.LANE, "value": {"applyLimitPerUniqueValue": True}, "limit": 2}],
+            },
         },
         "run_monitoring": {"enabled": True, "start_timeout_seconds": 180, "free_slots_after_run_end_seconds": 60},
         # Steps retry by their own policy; a run is started again only when its process died.

@@ -20,7 +20,8 @@ from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, Re
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
 from serving.results import Results
-from serving.routers import adapters, compose, dashboard, live, recommendations, system
+from serving.routers import adapters, compose, dashboard, deliveries, live, recommendations, system
+from serving.runs import LaneRuns
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
 from serving.version import VERSION
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             figures=Figures(database, settings),
             hub=Hub(database),
             results=Results(PictureStore(settings.pictures_dir), signer),
+            runs=LaneRuns(database, settings),
         )
         app.state.services = services
         services.recommender.start()
@@ -62,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             services.recommender.stop()
             await services.hub.close()
+            await services.runs.close()
             await services.orchestrator.close()
             database.dispose()
 
@@ -105,7 +108,7 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
         allow_credentials="*" not in settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", REQUEST_ID],
-        expose_headers=[REQUEST_ID, "Retry-After"],
+        expose_headers=[REQUEST_ID, "Retry-After", "Location"],
         max_age=600,
     )
     app.add_middleware(PlainErrors)
@@ -114,8 +117,8 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
-    for router in (adapters.router, compose.router, recommendations.router, dashboard.router, live.router):
-        v1.include_router(router)
+    for routes in (adapters, compose, deliveries, recommendations, dashboard, live):
+        v1.include_router(routes.router)
     app.include_router(v1)
     aliases = APIRouter(prefix="/api", include_in_schema=False)
     for router in (recommendations.router, dashboard.router):

@@ -14,6 +14,7 @@ from serving.live import Hub
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
 from serving.results import Results
+from serving.runs import LaneRuns
 from serving.schemas.adapters import ADAPTER_ID
 from serving.signing import Signer
 from warehouse.engine import Database
@@ -32,6 +33,7 @@ class Services:
     figures: Figures
     hub: Hub
     results: Results
+    runs: LaneRuns
 
 
 async def _services(connection: HTTPConnection) -> Services:

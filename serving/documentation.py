@@ -22,6 +22,7 @@ Where API keys are configured, send one as `X-API-Key` or as a bearer token.
 _TAGS = [
     {"name": "adapters", "description": "The adapters of the library."},
     {"name": "compose", "description": "The prompt of the adapters in use."},
+    {"name": "deliveries", "description": "Prompts to targets."},
     {"name": "recommendations", "description": "What is similar, and what fits a prompt."},
     {"name": "dashboard", "description": "The library at a glance."},
     {"name": "system", "description": "Whether the service is well."},

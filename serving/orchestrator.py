@@ -1,7 +1,7 @@
 """Whether Dagster is there: its webserver and its daemon, asked for over GraphQL.
 
-Belongs here: reading Dagster's state. Does not: asking it for runs. The API answers whether or not Dagster does, so
-nothing but the health report waits for this, and that at most `TIMEOUT` seconds.
+Belongs here: reading Dagster's state. Does not: asking it for runs (`runs`). The API answers whether or not Dagster
+does, so nothing but the health report waits for this, and that at most `TIMEOUT` seconds.
 """
 
 import asyncio

@@ -17,6 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from warehouse import ids
+
 MEDIA_TYPE = "application/problem+json"
 _UNPROCESSABLE = 422
 _TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", _UNPROCESSABLE: "Unprocessable Content"}
@@ -94,6 +96,18 @@ class Problem(Exception):  # noqa: N818 - the standard's noun
 def not_found(what: str, key: str) -> Problem:
     """404 for a thing that is looked up by a key of the client's."""
     return Problem(HTTPStatus.NOT_FOUND, f"there is no {what} {key[:100]!r}")
+
+
+def canonical_id(what: str, key: str) -> str:
+    """An id of a path in its canonical form.
+
+    Raises:
+        Problem: 404, for what is no UUID is nobody's id.
+    """
+    canonical = ids.canonical(key)
+    if canonical is None:
+        raise not_found(what, key)
+    return canonical
 
 
 def invalid(loc: Sequence[str | int], message: str, kind: str = "value_error") -> Problem:
@@ -188,6 +202,7 @@ _DESCRIPTIONS = {
     401: "No valid API key was sent.",
     403: "The API key's role does not allow this.",
     404: "There is no such thing.",
+    409: "It is not in a state in which this can be done.",
     413: "The body is too large.",
     416: "The file does not reach to the range that was asked for.",
     422: "A value of the request is not valid; `errors` says which and why.",

@@ -46,6 +46,8 @@ class Outcome:
     """Why not, for people; without secrets."""
     retry_in: float = 0.0
     """Seconds to wait, with PENDING. A job out of attempts fails instead."""
+    preview: str | None = None
+    """Markdown for the page of the run, up to 50 kB: a picture, a table."""
 
 
 async def no_progress() -> AsyncIterator[Progress]:

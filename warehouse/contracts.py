@@ -26,6 +26,8 @@ ANALYTICS: AssetPath = ("marts", "analytics")
 
 CODE_LOCATION = "pipelines.definitions"
 """Name of the code location, as `workspace.yaml` and the GraphQL API have it."""
+DELIVERY_LOCATION = "pipelines.delivery_definitions"
+"""The code location of the lanes, apart because a request waits for its import."""
 REPOSITORY = "__repository__"
 """Dagster's name for the only repository of a location that is one `Definitions` object."""
 
@@ -41,8 +43,21 @@ class Job:
     ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, PRUNE_HISTORY)
 
 
+class LaneJob:
+    """The jobs of the code location of the lanes; each works on the lane of its configuration."""
+
+    DELIVER: Final = "deliver"
+    GENERATE: Final = "generate"
+
+    BY_KIND: Final = {"delivery": DELIVER, "generation": GENERATE}
+    """By the kind of the lane's jobs."""
+
+
 class Tag:
     """Tags of runs."""
+
+    LANE: Final = "lora-manager/lane"
+    """The lane that the run works on."""
 
     TRIGGER: Final = "lora-manager/trigger"
     """What asked for the run: one of `Trigger`. A run without it was asked for in Dagster's UI."""
@@ -101,6 +116,20 @@ def sync_config(paths: Sequence[Path] = (), *, force: bool = False) -> Mapping[s
     """Run configuration of `sync_library`: the folders to scan (none: all that are known) and whether to trust no
     watermark of a file."""
     return {"ops": {op_name(LIBRARY_FILES): {"config": {"paths": [str(path) for path in paths], "force": force}}}}
+
+
+LANE_OP = "work_on_lane"
+"""The one step of a lane's job."""
+
+
+def lane_config(lane: str) -> Mapping[str, Any]:
+    """Run configuration of a lane's job."""
+    return {"ops": {LANE_OP: {"config": {"lane": lane}}}}
+
+
+def lane_tags(lane: str, trigger: str) -> Mapping[str, str]:
+    """The tags of a lane's run. Should it die, it is not Dagster that starts another: who needs one does."""
+    return {Tag.LANE: lane, Tag.TRIGGER: trigger, "dagster/priority": "10", "dagster/max_retries": "0"}
 
 
 def vectors_config(spaces: Sequence[str], *, force: bool = False) -> Mapping[str, Any]:

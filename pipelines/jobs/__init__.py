@@ -1,31 +1,6 @@
-"""The jobs: what a person or a sensor asks for by one name. Verbs over selections of assets, and upkeep.
+"""The jobs: what a person or a sensor asks for by one name.
 
-Does not belong here: schedules and sensors that start them, and what the assets do.
+`library` and `upkeep` are jobs on assets and history, of the code location `pipelines.definitions`; `runs` are those of
+the lanes, of `pipelines.delivery_definitions`. They are imported one by one: a lane's run needs nothing of the others.
+Does not belong here: schedules and sensors that start them.
 """
-
-import dagster as dg
-
-from pipelines.jobs.upkeep import prune_history
-from warehouse.contracts import Job
-
-sync_library = dg.define_asset_job(
-    Job.SYNC_LIBRARY,
-    selection=dg.AssetSelection.all(),
-    description="From the library folders to answers: scan, read, build, inspect, embed, index, publish. Does only "
-    "what changed since the last time.",
-)
-
-refresh_vectors = dg.define_asset_job(
-    Job.REFRESH_VECTORS,
-    selection=dg.AssetSelection.groups("vectors", "indices"),
-    description="Compute the vectors that are missing or out of date and publish a new index. For a new embedding "
-    "model, or after many edits.",
-)
-
-refresh_marts = dg.define_asset_job(
-    Job.REFRESH_MARTS,
-    selection=dg.AssetSelection.groups("marts"),
-    description="Publish the tables for analysts as they are now.",
-)
-
-__all__ = ["prune_history", "refresh_marts", "refresh_vectors", "sync_library"]

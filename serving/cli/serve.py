@@ -18,7 +18,7 @@ def serve(
 
     from serving.cli.ports import require_free
 
-    settings = settings_of(data)
+    settings = settings_of(data, api_host=host)
     refuse_open_host(settings, host)
     require_free(host, port, "--port", "the API")
     with database_of(settings):

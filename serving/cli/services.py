@@ -1,7 +1,7 @@
 """The processes of the running system, declared: how each is started and how it shows that it is ready.
 
-One code server holds the definitions for the webserver and the daemon, so that they are imported once; it listens on a
-socket file that only this user can open, because whoever reaches it can run code.
+A code server for each code location holds the definitions for the webserver and the daemon, so that they are imported
+once; it listens on a socket file that only this user can open, because whoever reaches it can run code.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from warehouse.contracts import CODE_LOCATION
+from warehouse.contracts import CODE_LOCATION, DELIVERY_LOCATION
 
 _TIMEOUT = httpx.Timeout(2.0)
 """Seconds; what is starting may accept and not answer, and Ctrl-C waits for the question to end."""
@@ -35,10 +35,9 @@ class Endpoints:
     private: Path
     """A folder that only this user can open, with a short name: a socket's path is limited to 108 characters."""
 
-    @property
-    def code_socket(self) -> Path:
-        """Where the code server listens."""
-        return self.private / "code.sock"
+    def code_socket(self, service: str) -> Path:
+        """Where a code server listens."""
+        return self.private / f"{service}.sock"
 
     @property
     def workspace(self) -> Path:
@@ -66,14 +65,14 @@ class Service:
         title: for people.
         command: the program and its arguments.
         is_ready: whether the process that was started at the given time (seconds of the epoch) does its work.
-        after: the service that must be ready before this one starts.
+        after: the services that must be ready before this one starts.
     """
 
     name: str
     title: str
     command: tuple[str, ...]
     is_ready: Callable[[float], bool]
-    after: str | None = None
+    after: tuple[str, ...] = ()
 
 
 def _get(url: str) -> httpx.Response | None:
@@ -124,25 +123,45 @@ def _api_answers(url: str) -> bool:
     return answer is not None and answer.status_code == httpx.codes.OK
 
 
+_CODE_SERVERS = {
+    "code-server": ("Dagster code server", CODE_LOCATION),
+    "lane-server": ("Dagster code server of the lanes", DELIVERY_LOCATION),
+}
+"""By name: the title and the code location, which is named like its module. Runs are children of their server."""
+
+
+def _code_server(endpoints: Endpoints, name: str) -> Service:
+    title, location = _CODE_SERVERS[name]
+    path = endpoints.code_socket(name)
+    return Service(
+        name=name,
+        title=title,
+        command=(
+            *(sys.executable, "-m", "dagster", "api", "grpc", "--socket", os.fspath(path)),
+            *("--module-name", location, "--location-name", location),
+            "--use-python-environment-entry-point",
+        ),
+        is_ready=lambda _: _listens(path),
+    )
+
+
+def _write_workspace(endpoints: Endpoints) -> None:
+    servers = [
+        {"grpc_server": {"socket": os.fspath(endpoints.code_socket(name)), "location_name": location}}
+        for name, (_, location) in _CODE_SERVERS.items()
+    ]
+    # JSON is YAML.
+    endpoints.workspace.write_text(json.dumps({"load_from": servers}), encoding="utf-8")
+
+
 def services(endpoints: Endpoints) -> tuple[Service, ...]:
     """Everything that runs, in the order in which it is started; stopped in the reverse."""
-    python, socket_path = sys.executable, os.fspath(endpoints.code_socket)
-    dagster_url = endpoints.dagster_url
-    location = {"grpc_server": {"socket": socket_path, "location_name": CODE_LOCATION}}
-    # JSON is YAML.
-    endpoints.workspace.write_text(json.dumps({"load_from": [location]}), encoding="utf-8")
+    python, dagster_url = sys.executable, endpoints.dagster_url
+    _write_workspace(endpoints)
     workspace = ("--workspace", os.fspath(endpoints.workspace))
+    code_servers = tuple(_CODE_SERVERS)
     return (
-        Service(
-            name="code-server",
-            title="Dagster code server",
-            command=(
-                *(python, "-m", "dagster", "api", "grpc", "--socket", socket_path),
-                *("--module-name", "pipelines.definitions", "--location-name", CODE_LOCATION),
-                "--use-python-environment-entry-point",
-            ),
-            is_ready=lambda _: _listens(endpoints.code_socket),
-        ),
+        *(_code_server(endpoints, name) for name in code_servers),
         Service(
             name="api",
             title="API",
@@ -160,13 +179,13 @@ def services(endpoints: Endpoints) -> tuple[Service, ...]:
                 *("--port", str(endpoints.dagster_port), *workspace),
             ),
             is_ready=lambda _: _location_loaded(dagster_url),
-            after="code-server",
+            after=code_servers,
         ),
         Service(
             name="dagster-daemon",
             title="Dagster daemon",
             command=(python, "-m", "dagster._daemon", "run", *workspace),
             is_ready=lambda since: _daemon_beats(dagster_url, since),
-            after="code-server",
+            after=code_servers,
         ),
     )

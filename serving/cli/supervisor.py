@@ -119,8 +119,7 @@ class Supervisor:
                 child.process = None
 
     def _is_due(self, child: _Child, now: float) -> bool:
-        before = child.service.after
-        if before is not None and not self._children[before].ready:
+        if not all(self._children[before].ready for before in child.service.after):
             return False
         return child.restart_at is None or now >= child.restart_at
 

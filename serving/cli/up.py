@@ -194,7 +194,7 @@ def up(
     # Until services run, a SIGTERM or a closed terminal is what Ctrl-C is.
     for number in stop_signals():
         signal.signal(number, signal.default_int_handler)
-    settings = settings_of(data)
+    settings = settings_of(data, api_host=host)
     refuse_open_host(settings, host)
     folders = existing_folders(library or [])
     if port == dagster_port:

@@ -13,7 +13,6 @@ from pydantic import Field
 from serving import encoding, problems
 from serving.deps import AdapterId, ServicesDep
 from serving.schemas.adapters import AdapterAnswer, AdapterPage, Provenance, TagList
-from warehouse import ids
 from warehouse.queries import adapters, breakdowns, cursors, pages
 from warehouse.queries.filters import make_filter
 from warehouse.queries.pages import Sort, SortKey
@@ -45,15 +44,8 @@ PREVIEW_TYPES = {
 
 
 def known_id(adapter_id: str) -> str:
-    """The id in its canonical form.
-
-    Raises:
-        Problem: 404, for what is no UUID is nobody's id.
-    """
-    canonical = ids.canonical(adapter_id)
-    if canonical is None:
-        raise problems.not_found("adapter", adapter_id)
-    return canonical
+    """The id of an adapter in its canonical form; see `problems.canonical_id`."""
+    return problems.canonical_id("adapter", adapter_id)
 
 
 def parse_sort(text: str | None, *, with_question: bool) -> Sort:

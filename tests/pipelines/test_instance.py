@@ -7,6 +7,8 @@ import dagster as dg
 import pytest
 
 from pipelines.instance import open_instance, prepare_home, render
+from warehouse.backends import plugins
+from warehouse.contracts import Tag
 from warehouse.settings import Settings
 
 
@@ -38,7 +40,8 @@ def test_instance_opens_with_pools_by_run_and_freshness(settings: Settings) -> N
         assert (pools.default_pool_limit, str(pools.pool_granularity)) == (1, "PoolGranularity.RUN")
         queue = instance.get_concurrency_config().run_queue_config
         assert queue is not None
-        assert queue.max_concurrent_runs == 4
+        assert queue.max_concurrent_runs == 4 + len(plugins())
+        assert [limit["key"] for limit in queue.tag_concurrency_limits] == [Tag.LANE]
         assert not instance.telemetry_enabled
         assert instance.run_monitoring_enabled
 

@@ -101,7 +101,7 @@ class Deployment:
             with contextlib.suppress(OSError):
                 entries = self.ask(READY)["workspaceOrError"]["locationEntries"]
                 loaded = [entry["locationOrLoadError"] for entry in entries]
-                if loaded == [{"__typename": "RepositoryLocation"}]:
+                if loaded == [{"__typename": "RepositoryLocation"}] * 2:
                     return
             time.sleep(0.5)
         pytest.fail(self.log())

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.jobs import prune_history
+from pipelines.jobs.upkeep import prune_history
 from pipelines.resources import Warehouse
 from warehouse.engine import Database
 from warehouse.generations import Manifest, current, publish

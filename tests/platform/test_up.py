@@ -13,7 +13,7 @@ import pytest
 from tests.platform.conftest import Up
 
 pytestmark = [pytest.mark.platform, pytest.mark.slow]
-SERVICES = {"api", "code-server", "dagster-daemon", "dagster-webserver"}
+SERVICES = {"api", "code-server", "dagster-daemon", "dagster-webserver", "lane-server"}
 
 
 def _pid_of(up: Up, service: str) -> int:

@@ -4,10 +4,13 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from warehouse.backends import GROUP, plugins
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "onnxruntime", "onnx", "duckdb", "pyarrow", "numpy"}
@@ -78,7 +81,7 @@ def test_no_module_imports_what_computes_at_its_top() -> None:
     assert not offences
 
 
-@pytest.mark.parametrize("module", ["pipelines.definitions", "serving.app"])
+@pytest.mark.parametrize("module", ["pipelines.definitions", "pipelines.delivery_definitions", "serving.app"])
 def test_entry_modules_are_light(module: str) -> None:
     code = (
         f"import json, sys, time, {module}\n"
@@ -90,3 +93,26 @@ def test_entry_modules_are_light(module: str) -> None:
     loaded = json.loads(answer.stdout)
     assert not HEAVY & set(loaded["modules"])
     assert loaded["cpu"] < MAX_CPU_SECONDS
+
+
+def test_the_lanes_import_nothing_of_the_library() -> None:
+    """A request on a cold lane waits for it."""
+    code = "import sys, pipelines.delivery_definitions; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    ours = [name for name in answer.stdout.split() if name.startswith(("warehouse.", "pipelines."))]
+    others = ("warehouse.ingest", "warehouse.civitai", "warehouse.vectors", "warehouse.marts", "pipelines.assets")
+    assert ours
+    assert not [name for name in ours if name.startswith(others)]
+
+
+def test_backends_import_no_dagster() -> None:
+    """The API loads them too."""
+    code = "import sys; from warehouse.backends import plugins; plugins(); print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not {"dagster", *HEAVY} & set(answer.stdout.split())
+
+
+def test_every_backend_that_is_declared_is_installed_and_loads() -> None:
+    """Entry points are read from what is installed: an environment older than pyproject.toml lacks the new ones."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"][GROUP]
+    assert set(declared) <= set(plugins()), "install again: make .venv/.installed-dev"

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from serving.app import create_app
-from serving.schemas import adapters, compose, dashboard, recommendations, system
+from serving.schemas import adapters, compose, dashboard, deliveries, recommendations, system
 from warehouse.settings import Settings
 
 
@@ -40,10 +40,16 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
     assert len(ids) == len(set(ids)) > 10
 
 
+def _success(operation: dict[str, Any]) -> dict[str, Any]:
+    answers = operation["responses"]
+    found: dict[str, Any] = answers.get("200") or answers["201"]
+    return found
+
+
 def test_every_operation_documents_its_answers_and_problems(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         answers = operation["responses"]
-        success = answers["200"]
+        success = _success(operation)
         assert success["content"], (method, path)
         if path.startswith("/health"):
             continue
@@ -56,13 +62,17 @@ def test_every_operation_documents_its_answers_and_problems(document: dict[str, 
 
 
 def test_every_model_that_answers_has_an_example_that_it_accepts(document: dict[str, Any]) -> None:
-    modules = (adapters, compose, dashboard, recommendations, system)
+    modules = (adapters, compose, dashboard, deliveries, recommendations, system)
     models = {name: model for module in modules for name, model in vars(module).items() if _is_model(model)}
     for name in document["components"]["schemas"].keys() & models.keys():
         for example in models[name].model_json_schema().get("examples", []):
             models[name].model_validate(example)
     for path, method, operation in operations(document):
-        schema = operation["responses"]["200"]["content"].get("application/json", {}).get("schema", {})
+        schema = (
+            (operation["responses"].get("200") or operation["responses"]["201"])["content"]
+            .get("application/json", {})
+            .get("schema", {})
+        )
         name = schema.get("items", schema).get("$ref", "").rpartition("/")[2]
         assert not name or _shows_an_example(models[name]), (method, path, name)
 

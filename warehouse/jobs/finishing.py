@@ -89,7 +89,7 @@ def _end(ended: Ended) -> tuple[dict[str, Any], Change]:
     now = utc_now()
     values: dict[str, Any] = {"status": ended.status.value, "lease_holder": None, "lease_expires_at": None}
     if ended.status is JobStatus.PENDING:
-        values |= {"not_before": now + timedelta(seconds=ended.retry_in)}
+        values |= {"not_before": now + timedelta(seconds=ended.retry_in), "error": ended.error}
     else:
         values |= {"finished_at": now, "result": ended.result, "error": ended.error, "cancel_requested": False}
     if ended.status is JobStatus.SUCCEEDED:

@@ -22,7 +22,7 @@ PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUB
 
 
 def python(
-    name: str, code: str, *, ready: Callable[[float], bool] = lambda _: True, after: str | None = None
+    name: str, code: str, *, ready: Callable[[float], bool] = lambda _: True, after: tuple[str, ...] = ()
 ) -> Service:
     return Service(name=name, title=name, command=(sys.executable, "-c", code), is_ready=ready, after=after)
 
@@ -65,7 +65,7 @@ def test_services_start_in_order_and_get_the_environment(tmp_path: Path, watch: 
     open_gate = tmp_path / "gate"
     watched = watch(
         python("first", SLEEP, ready=lambda _: open_gate.exists()),
-        python("second", f"import os; print(os.environ['GREETING'], flush=True); {SLEEP}", after="first"),
+        python("second", f"import os; print(os.environ['GREETING'], flush=True); {SLEEP}", after=("first",)),
     )
     watched.until(lambda: "first" in watched.running)
     for _ in range(5):

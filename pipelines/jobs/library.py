@@ -1,0 +1,28 @@
+"""The jobs on the library: verbs over selections of assets.
+
+Does not belong here: schedules and sensors that start them, and what the assets do.
+"""
+
+import dagster as dg
+
+from warehouse.contracts import Job
+
+sync_library = dg.define_asset_job(
+    Job.SYNC_LIBRARY,
+    selection=dg.AssetSelection.all(),
+    description="From the library folders to answers: scan, read, build, inspect, embed, index, publish. Does only "
+    "what changed since the last time.",
+)
+
+refresh_vectors = dg.define_asset_job(
+    Job.REFRESH_VECTORS,
+    selection=dg.AssetSelection.groups("vectors", "indices"),
+    description="Compute the vectors that are missing or out of date and publish a new index. For a new embedding "
+    "model, or after many edits.",
+)
+
+refresh_marts = dg.define_asset_job(
+    Job.REFRESH_MARTS,
+    selection=dg.AssetSelection.groups("marts"),
+    description="Publish the tables for analysts as they are now.",
+)
