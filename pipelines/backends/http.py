@@ -8,6 +8,7 @@ that broke after the request was sent, nobody else can know whether it arrived.
 import asyncio
 import contextlib
 import random
+import re
 import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ MAX_BODY_BYTES = 64 * 1024
 """Of the answer that is kept; the rest is not read."""
 _FIRST_PAUSE = 1.0
 _MAX_URL = 2048
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
+"""A name, an IPv4 address in any notation, or an IPv6 address with its zone."""
 _TRANSIENT = {429, *range(500, 600)}
 
 
@@ -74,6 +77,8 @@ def target_of(params: HttpParams) -> httpx.URL:
         raise ValueError("must begin with http:// or https://")
     if not host:
         raise ValueError("names no host")
+    if not _HOST.fullmatch(host):
+        raise ValueError("names a host with characters that no host has")
     if url.userinfo:
         raise ValueError("holds a user name or password, which would be shown with the job: leave it away")
     if url.port is not None and not 0 < url.port < 65536:
@@ -136,7 +141,7 @@ class _Request:
 
     def __init__(self, pool: httpcore.AsyncConnectionPool, job: ClaimedJob) -> None:
         self._pool, self._job = pool, job
-        self._sent = False
+        self._sent = self._is_interrupted = False
         self._task = asyncio.create_task(self._attempt())
 
     @property
@@ -151,9 +156,10 @@ class _Request:
     async def result(self) -> Outcome:
         """The outcome of the request."""
         try:
-            return await self._task
+            return await asyncio.shield(self._task)
         except asyncio.CancelledError:
-            if not self._task.cancelled():
+            if not self._is_interrupted:
+                # The lane itself is stopped: the job is not cancelled, it waits for the next run.
                 self._task.cancel()
                 raise
             known = "it was sent already, and may have taken effect" if self._sent else "nothing was sent"
@@ -161,6 +167,7 @@ class _Request:
 
     async def interrupt(self) -> None:
         """Drop the connection."""
+        self._is_interrupted = True
         self._task.cancel()
 
     async def _attempt(self) -> Outcome:
