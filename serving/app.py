@@ -20,7 +20,7 @@ from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, Re
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
 from serving.results import Results
-from serving.routers import adapters, compose, dashboard, deliveries, live, recommendations, system
+from serving.routers import adapters, audit, compose, dashboard, deliveries, live, recommendations, system
 from serving.runs import LaneRuns
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
@@ -29,6 +29,17 @@ from warehouse import migrations
 from warehouse.engine import Database, open_database
 from warehouse.pictures import PictureStore
 from warehouse.settings import Settings, get_settings
+
+_PARTS = (
+    adapters,
+    compose,
+    deliveries,
+    live,
+    recommendations,
+    dashboard,
+    audit,
+)
+"""What stands below /api/v1."""
 
 _log = logging.getLogger(__name__)
 
@@ -117,8 +128,8 @@ def _add_middleware(app: FastAPI, settings: Settings, signer: Signer) -> None:
 
 def _add_routes(app: FastAPI) -> None:
     v1 = APIRouter(prefix="/api/v1")
-    for routes in (adapters, compose, deliveries, recommendations, dashboard, live):
-        v1.include_router(routes.router)
+    for part in _PARTS:
+        v1.include_router(part.router)
     app.include_router(v1)
     aliases = APIRouter(prefix="/api", include_in_schema=False)
     for router in (recommendations.router, dashboard.router):

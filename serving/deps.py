@@ -17,6 +17,7 @@ from serving.results import Results
 from serving.runs import LaneRuns
 from serving.schemas.adapters import ADAPTER_ID
 from serving.signing import Signer
+from warehouse.audit import Actor
 from warehouse.engine import Database
 from warehouse.settings import Settings
 
@@ -39,15 +40,6 @@ class Services:
 async def _services(connection: HTTPConnection) -> Services:
     services: Services = connection.app.state.services
     return services
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who asked, for the records of what was changed."""
-
-    key_name: str | None
-    """The name of the key that was sent; None where no keys are configured."""
-    request_id: str
 
 
 async def _actor(connection: HTTPConnection) -> Actor:

@@ -11,8 +11,8 @@ from fastapi.openapi.utils import get_openapi
 from serving.problems import ProblemDetails, documented
 
 _DESCRIPTION = """
-Ask a library of LoRA adapters: list and search it, find what is similar, get recommendations for a prompt,
-compose the prompt of those in use.
+Ask a library of LoRA adapters: list and search it, find what is similar, get recommendations for a prompt; compose
+the prompt of those in use; and change it: register, edit, activate, tag and delete adapters.
 
 Errors are [problem details](https://www.rfc-editor.org/rfc/rfc9457) (`application/problem+json`). Times are RFC 3339
 with a zone, ids are UUIDs, null is "unknown". Every answer carries `X-Request-ID`; send your own to find it in the log.
@@ -25,6 +25,7 @@ _TAGS = [
     {"name": "deliveries", "description": "Prompts to targets."},
     {"name": "recommendations", "description": "What is similar, and what fits a prompt."},
     {"name": "dashboard", "description": "The library at a glance."},
+    {"name": "audit", "description": "Who changed what."},
     {"name": "system", "description": "Whether the service is well."},
 ]
 

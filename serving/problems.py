@@ -202,7 +202,7 @@ _DESCRIPTIONS = {
     401: "No valid API key was sent.",
     403: "The API key's role does not allow this.",
     404: "There is no such thing.",
-    409: "It is not in a state in which this can be done.",
+    409: "It clashes with what is there already, or with the state it is in.",
     413: "The body is too large.",
     416: "The file does not reach to the range that was asked for.",
     422: "A value of the request is not valid; `errors` says which and why.",

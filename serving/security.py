@@ -19,6 +19,8 @@ from warehouse.settings import ApiKey, Role, Settings
 
 _PUBLIC = ("/", "/health", "/health/ready", "/docs", "/openapi.json")
 _PUBLIC_FOLDERS = ("/static/",)
+_ADMIN_NOUNS = ("/audit",)
+"""Told to nobody else, though it is only read."""
 _READ_METHODS = ("GET", "HEAD", "OPTIONS")
 _READER_POSTS = ("/recommendations/prompt", "/generation/backends", "/analytics/query")
 _EDITOR_NOUNS = ("/adapters", "/compose", "/deliveries", "/generation", "/recommendations/embeddings")
@@ -41,10 +43,15 @@ def _route(path: str) -> str:
 def required_role(method: str, path: str) -> Role:
     """The least role that a request needs."""
     route = _route(path)
+    if _is_under(route, _ADMIN_NOUNS):
+        return Role.ADMIN
     if method in _READ_METHODS or (method == "POST" and route in _READER_POSTS):
         return Role.READER
-    under = any(route == noun or route.startswith(noun + "/") for noun in _EDITOR_NOUNS)
-    return Role.EDITOR if under else Role.ADMIN
+    return Role.EDITOR if _is_under(route, _EDITOR_NOUNS) else Role.ADMIN
+
+
+def _is_under(route: str, nouns: tuple[str, ...]) -> bool:
+    return any(route == noun or route.startswith(noun + "/") for noun in nouns)
 
 
 def _presented(scope: Scope) -> str | None:

@@ -5,16 +5,19 @@ IMMEDIATE: a deferred transaction that turns into a write under load fails at on
 Statements do not belong here.
 """
 
+import random
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Engine, Row, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from warehouse.settings import Settings
 
@@ -25,6 +28,11 @@ AnyRow = Row[*tuple[Any, ...]]
 """A row of any columns, read by their names."""
 
 _WRITE = "warehouse_write"
+_ATTEMPTS = 5
+_LOST = frozenset({"40001", "40P01"})
+"""PostgreSQL's states of a transaction that lost against another (serialisation, deadlock) and may be done again."""
+
+Result = TypeVar("Result")
 
 
 def _dump_json(value: Any) -> str:
@@ -54,6 +62,22 @@ class Database:
         with self.engine.connect().execution_options(**{_WRITE: True}) as connection, connection.begin():
             yield connection
 
+    def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Do work in a transaction of its own; if it loses a deadlock it is done again, from the start.
+
+        For short work of requests, which meet each other on the same rows; `work` must have no other effect.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if attempt == _ATTEMPTS or getattr(error.orig, "sqlstate", None) not in _LOST:
+                    raise
+            # Apart in time, so that the same two do not meet again.
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - no secret
+        raise AssertionError("unreachable")
+
     @contextmanager
     def session(self) -> Iterator["Session"]:
         """One connection for several transactions, for work that keeps temporary tables between them."""
@@ -68,6 +92,12 @@ class Database:
     def dispose(self) -> None:
         """Close the pooled connections."""
         self.engine.dispose()
+
+
+def violated_constraint(error: IntegrityError) -> str | None:
+    """The name of the constraint or unique index that a statement violated; None on SQLite, which does not tell."""
+    name: str | None = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return name
 
 
 @dataclass(frozen=True, slots=True)

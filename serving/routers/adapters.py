@@ -1,7 +1,13 @@
-"""`/adapters`: lists, one adapter, its tags, provenance and preview image."""
+"""`/adapters`: lists, one adapter, its tags, provenance and preview image; registering, editing, deleting.
+
+Belongs here: translating requests and errors. Does not: what a change does (`warehouse.catalog`).
+"""
 
 import os
 import stat
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +17,20 @@ from fastapi.responses import FileResponse, Response
 from pydantic import Field
 
 from serving import encoding, problems
-from serving.deps import AdapterId, ServicesDep
+from serving.deps import ActorDep, AdapterId, ServicesDep
+from serving.schemas.adapter_changes import (
+    Activation,
+    AdapterCreate,
+    AdapterUpdate,
+    BulkAnswer,
+    BulkChange,
+    Deactivation,
+)
 from serving.schemas.adapters import AdapterAnswer, AdapterPage, Provenance, TagList
+from warehouse import ids
+from warehouse.catalog import editing, many, registering
+from warehouse.catalog.errors import FieldError, NameTakenError, NoSuchAdapterError
+from warehouse.catalog.many import Order, Result
 from warehouse.queries import adapters, breakdowns, cursors, pages
 from warehouse.queries.filters import make_filter
 from warehouse.queries.pages import Sort, SortKey
@@ -162,6 +180,67 @@ def list_tags(
     )
 
 
+@contextmanager
+def _changing() -> Iterator[None]:
+    """Turns what the catalog refuses into problems."""
+    try:
+        yield
+    except NoSuchAdapterError as error:
+        raise problems.not_found("adapter", error.adapter_id) from error
+    except NameTakenError as error:
+        raise problems.Problem(HTTPStatus.CONFLICT, str(error)) from error
+    except FieldError as error:
+        raise problems.invalid(("body", error.field), str(error)) from error
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    summary="Register an adapter",
+    operation_id="create_adapter",
+    response_model=AdapterAnswer,
+    responses=problems.documented(409, 422),
+)
+def create_adapter(services: ServicesDep, actor: ActorDep, body: AdapterCreate) -> Response:
+    """Make an adapter for a weight file that is there; name and version are unique together.
+
+    What is stated stays when a later sync meets the file and reads the documents beside it; the rest comes from them.
+    """
+    with _changing():
+        row = registering.register(services.database, services.settings, body.sent(), actor)
+    answer = encoding.answer({"adapter": encoding.adapter(row, services.signer)}, HTTPStatus.CREATED)
+    answer.headers["Location"] = f"{encoding.API}/adapters/{row.id}"
+    return answer
+
+
+@router.post(
+    "/bulk",
+    summary="Change many adapters at once",
+    operation_id="change_adapters",
+    response_model=BulkAnswer,
+    responses=problems.documented(422),
+)
+def change_adapters(services: ServicesDep, actor: ActorDep, body: BulkChange) -> Response:
+    """Activate, deactivate, mark, tag or delete up to 1,000 adapters in one transaction, with a result for each id.
+
+    An unknown id is a result (`not_found`) and stops nothing.
+    """
+    canonical = {given: key for given in body.lora_ids if (key := ids.canonical(given)) is not None}
+    order = Order(body.action, body.tags or (), body.ordinal)
+    known = many.change_many(services.database, list(dict.fromkeys(canonical.values())), order, actor)
+    results = [known.get(canonical.get(given, ""), Result.NOT_FOUND) for given in body.lora_ids]
+    counts = Counter(results)
+    return encoding.answer(
+        {
+            "action": body.action,
+            "results": [
+                {"lora_id": given, "status": result} for given, result in zip(body.lora_ids, results, strict=True)
+            ],
+            **{result.value: counts[result] for result in Result},
+        }
+    )
+
+
 @router.get(
     "/{adapter_id}",
     summary="Get one adapter",
@@ -175,6 +254,85 @@ def get_adapter(services: ServicesDep, adapter_id: AdapterId) -> Response:
         row = adapters.get(connection, known_id(adapter_id))
     if row is None:
         raise problems.not_found("adapter", adapter_id)
+    return encoding.answer({"adapter": encoding.adapter(row, services.signer)})
+
+
+@router.patch(
+    "/{adapter_id}",
+    summary="Edit an adapter",
+    operation_id="update_adapter",
+    response_model=AdapterAnswer,
+    responses=problems.documented(404, 409, 422),
+)
+def update_adapter(services: ServicesDep, actor: ActorDep, adapter_id: AdapterId, body: AdapterUpdate) -> Response:
+    """Change the fields that are sent; null clears a field that may be unknown.
+
+    What is edited is the user's from then on (`provenance` says `user`), and no sync changes it, until a later call
+    names it in `reset`. A value that is the same already changes nothing.
+    """
+    canonical = known_id(adapter_id)
+    with _changing():
+        row = editing.update(
+            services.database, services.settings, canonical, body.sent(), actor, reset=frozenset(body.reset)
+        )
+    return encoding.answer({"adapter": encoding.adapter(row, services.signer)})
+
+
+@router.delete(
+    "/{adapter_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    summary="Delete an adapter",
+    operation_id="delete_adapter",
+    response_class=Response,
+    responses=problems.documented(404),
+)
+def delete_adapter(services: ServicesDep, actor: ActorDep, adapter_id: AdapterId) -> Response:
+    """Delete an adapter with its vectors and all that hangs on it. Its files are never touched.
+
+    A later sync does not bring it back unless its files change.
+    """
+    canonical = known_id(adapter_id)
+    with _changing():
+        editing.delete(services.database, canonical, actor)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.post(
+    "/{adapter_id}/activate",
+    summary="Activate an adapter",
+    operation_id="activate_adapter",
+    response_model=AdapterAnswer,
+    responses=problems.documented(404, 422),
+)
+def activate_adapter(
+    services: ServicesDep, actor: ActorDep, adapter_id: AdapterId, body: Activation | None = None
+) -> Response:
+    """Take an adapter into the composed prompt. The body may be absent; without an ordinal the earlier one stays."""
+    fields = {"active": True} if body is None or body.ordinal is None else {"active": True, "ordinal": body.ordinal}
+    canonical = known_id(adapter_id)
+    with _changing():
+        row = editing.update(services.database, services.settings, canonical, fields, actor, action="activate")
+    return encoding.answer({"adapter": encoding.adapter(row, services.signer)})
+
+
+@router.post(
+    "/{adapter_id}/deactivate",
+    summary="Deactivate an adapter",
+    operation_id="deactivate_adapter",
+    response_model=AdapterAnswer,
+    responses=problems.documented(404, 422),
+)
+def deactivate_adapter(
+    services: ServicesDep,
+    actor: ActorDep,
+    adapter_id: AdapterId,
+    body: Deactivation | None = None,  # noqa: ARG001 - read, so that a body that says something is refused
+) -> Response:
+    """Take an adapter out of the composed prompt; it keeps its ordinal for the next time."""
+    canonical = known_id(adapter_id)
+    fields = {"active": False}
+    with _changing():
+        row = editing.update(services.database, services.settings, canonical, fields, actor, action="deactivate")
     return encoding.answer({"adapter": encoding.adapter(row, services.signer)})
 
 
@@ -192,7 +350,7 @@ def get_provenance(services: ServicesDep, adapter_id: AdapterId) -> Response:
         found = adapters.provenance(connection, canonical)
     if found is None:
         raise problems.not_found("adapter", adapter_id)
-    sources = {**found.sources, **dict.fromkeys(found.user_fields, "user")}
+    sources = {**found.sources, **dict.fromkeys(found.user_columns, "user")}
     return encoding.answer(
         {
             "id": canonical,

@@ -123,7 +123,7 @@ def list_activity(
         int | None, Query(ge=1, lt=2**63, description="The `id` of the oldest item seen: what came before it.")
     ] = None,
 ) -> Response:
-    """Ingests, activations, deliveries, generations and materializations."""
+    """Ingests, changes of adapters, deliveries, generations and materializations. A bulk change is one item."""
     with services.database.read() as connection:
         items = dashboard.activity(connection, limit=limit, before=before)
     return encoding.answer(

@@ -133,7 +133,9 @@ class FeedItem(BaseModel):
 
     id: int = Field(description="Pass it as `before` for what happened earlier.")
     timestamp: datetime
-    type: str = Field(description="sync, activation, delivery, generation, materialization, …")
+    type: str = Field(
+        description="sync, creation, edit, activation, deletion, delivery, generation, materialization, …"
+    )
     subject_id: str | None
     summary: str
     data: dict[str, Any] | None

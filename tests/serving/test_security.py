@@ -63,7 +63,7 @@ def test_a_reader_may_ask_and_not_change(guarded: httpx.Client) -> None:
     assert guarded.post("/api/v1/recommendations/prompt", json={"prompt": ""}, headers=reader).status_code == 422
     assert guarded.delete(f"/api/v1/adapters/{UNKNOWN}", headers=reader).status_code == 403
     editor = {"X-API-Key": "editor-secret"}
-    assert guarded.delete(f"/api/v1/adapters/{UNKNOWN}", headers=editor).status_code == 405
+    assert guarded.delete(f"/api/v1/adapters/{UNKNOWN}", headers=editor).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,9 @@ def test_a_reader_may_ask_and_not_change(guarded: httpx.Client) -> None:
         ("POST", "/api/v1/compose", Role.EDITOR),
         ("DELETE", "/api/v1/generation/results/1", Role.EDITOR),
         ("POST", "/api/recommendations/embeddings/compute", Role.EDITOR),
+        ("GET", "/api/v1/audit", Role.ADMIN),
+        ("HEAD", "/api/audit/x", Role.ADMIN),
+        ("GET", "/api/v1/auditx", Role.READER),
         ("POST", "/api/v1/adaptersx", Role.ADMIN),
         ("POST", "/api/v1/anything/new", Role.ADMIN),
         ("POST", "/api/v1/recommendations/prompt/", Role.ADMIN),

@@ -4,7 +4,6 @@
 belong here: which statements speak of which adapter (`merge`).
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -13,6 +12,7 @@ import msgspec
 
 from warehouse.civitai import markup, names, values
 from warehouse.civitai.archetype import Evidence, classify
+from warehouse.civitai.content import FACTS, Content, content_digest
 from warehouse.civitai.facts import AdapterDraft, Finding, WeightFacts
 from warehouse.civitai.fields import unique
 from warehouse.civitai.readers.header_dump import phrases, training_facts
@@ -36,7 +36,6 @@ _DERIVED_FROM: Final = {
     "likes": "stats",
     "rating": "stats",
 }
-_ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 
 Value = TypeVar("Value")
 
@@ -168,6 +167,7 @@ class _Draft:
         file = self._file()
         version_id = self.version("civitai_version_id", "civitai_id")
         stats = self._stats()
+        downloads, likes, rating = values.community(stats)
         extra = self._extra(original_name if name != original_name.strip() else None)
         archetype, confidence = classify(
             Evidence(
@@ -223,9 +223,9 @@ class _Draft:
             nsfw=self.model("nsfw", "nsfw"),
             civitai_model_id=self.model("civitai_model_id", "civitai_id"),
             civitai_version_id=version_id,
-            downloads=_count(stats, "downloadCount"),
-            likes=_count(stats, "thumbsUpCount", "favoriteCount"),
-            rating=_rating(stats),
+            downloads=downloads,
+            likes=likes,
+            rating=rating,
             stats=stats,
             licence=self._licence(),
             extra=extra,
@@ -334,12 +334,10 @@ class _Draft:
         groups = names.trigger_groups(text) if text is not None else ()
         if groups:
             return groups[0].strip()
-        for group in trained_words:
-            cleaned = group.strip(" \t\n,")
-            if cleaned:
-                self.provenance["activation_text"] = self.provenance["trained_words"]
-                return cleaned
-        return None
+        first = names.first_group(trained_words)
+        if first is not None:
+            self.provenance["activation_text"] = self.provenance["trained_words"]
+        return first
 
     def _notes(self) -> str | None:
         notes: str | None = self.user("notes", "notes")
@@ -501,22 +499,6 @@ def _is_stated(value: Any) -> bool:
     return value is not None and value != () and value != {}
 
 
-def _count(stats: JsonObject, *keys: str) -> int | None:
-    for key in keys:
-        value = stats.get(key)
-        if isinstance(value, int | float) and 0 <= value < 2**63:
-            return int(value)
-    return None
-
-
-def _rating(stats: JsonObject) -> float | None:
-    """The mean rating; None while nobody rated, which Civitai writes as 0."""
-    rating, raters = stats.get("rating"), stats.get("ratingCount")
-    if not isinstance(rating, int | float) or not 0 < rating <= 5 or raters == 0:
-        return None
-    return float(rating)
-
-
 def _moment(mtime_ns: int) -> datetime | None:
     """A file's time as a moment; None where the file system holds one outside the calendar."""
     try:
@@ -526,21 +508,19 @@ def _moment(mtime_ns: int) -> datetime | None:
 
 
 def _content_digest(draft: AdapterDraft) -> str:
-    """32 hexadecimal digits over what vectors derive from; statistics, paths and images' addresses stay out."""
-    content = (
-        draft.name,
-        draft.version,
-        draft.description_text,
-        draft.author_username,
-        draft.tags,
-        draft.trained_words,
-        draft.activation_text,
-        draft.negative_text,
-        draft.archetype,
-        draft.base_model,
-        draft.sd_version,
-        draft.weight,
-        [(item.prompt, item.negative_prompt, item.sampler, item.steps, item.cfg_scale) for item in draft.examples],
-        [draft.extra.get(key) for key in ("network_type", "rank", "alpha", "resolution", "training", "training_tags")],
+    content = Content(
+        name=draft.name,
+        version=draft.version,
+        description_text=draft.description_text,
+        author_username=draft.author_username,
+        tags=draft.tags,
+        trained_words=draft.trained_words,
+        triggers=draft.triggers,
+        activation_text=draft.activation_text,
+        archetype=draft.archetype,
+        base_model=draft.base_model,
+        sd_version=draft.sd_version,
+        prompts=[item.prompt for item in draft.examples],
+        facts=[draft.extra.get(key) for key in FACTS],
     )
-    return hashlib.blake2b(_ENCODER.encode(content), digest_size=16).hexdigest()
+    return content_digest(content)

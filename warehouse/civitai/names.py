@@ -5,6 +5,7 @@ What belongs here: pure functions on texts. What does not: choosing between sour
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 from warehouse.civitai.fields import unique
@@ -86,6 +87,12 @@ def civitai_download(text: str) -> int | None:
 def trigger_groups(text: str) -> tuple[str, ...]:
     """The alternative groups of an activation text, which are joined by ` || `."""
     return tuple(group for group in _GROUP_SEPARATOR.split(text.strip()) if group.strip())
+
+
+def first_group(groups: Iterable[str]) -> str | None:
+    """The first trigger group that says anything: what activates an adapter unless somebody keeps another text."""
+    cleaned = (group.strip(" \t\n,") for group in groups)
+    return next((group for group in cleaned if group), None)
 
 
 def triggers(groups: tuple[str, ...]) -> tuple[str, ...]:

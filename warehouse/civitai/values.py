@@ -4,7 +4,7 @@ What belongs here: pure functions from one stated value to one canonical value. 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 LORA_TYPES: Final = frozenset({"lora", "locon", "lycoris", "dora"})
@@ -124,3 +124,24 @@ def family(base_model: str | None) -> str | None:
         if pattern.search(text):
             return name
     return "Other"
+
+
+def community(stats: Mapping[str, Any]) -> tuple[int | None, int | None, float | None]:
+    """(downloads, likes, rating) as Civitai's statistics state them."""
+    return _count(stats, "downloadCount"), _count(stats, "thumbsUpCount", "favoriteCount"), _rating(stats)
+
+
+def _count(stats: Mapping[str, Any], *keys: str) -> int | None:
+    for key in keys:
+        value = stats.get(key)
+        if isinstance(value, int | float) and 0 <= value < 2**63:
+            return int(value)
+    return None
+
+
+def _rating(stats: Mapping[str, Any]) -> float | None:
+    """The mean rating; None while nobody rated, which Civitai writes as 0."""
+    rating, raters = stats.get("rating"), stats.get("ratingCount")
+    if not isinstance(rating, int | float) or not 0 < rating <= 5 or raters == 0:
+        return None
+    return float(rating)

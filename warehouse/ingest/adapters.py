@@ -33,6 +33,7 @@ _COMMIT_ADAPTERS: Final = 1_000
 _COMMIT_BUNDLES: Final = 512
 _MAX_PASSES: Final = 8
 """Building a bundle may make another one due (a file that finds its document), which never goes on for long."""
+_BUNDLE: Final = (Bundle.pk, Bundle.revision, Bundle.directory, Bundle.stem, Bundle.preview_path)
 
 
 def build_adapters(database: Database, settings: Settings, *, progress: Progress | None = None) -> StageReport:
@@ -139,22 +140,12 @@ class _Pass:
         others = _foreign_documents(connection, weights)
         tasks = []
         for row in bundles:
-            own = documents.get(row.pk, [])
-            present = any(weight.is_there for weight in weights.get(row.pk, ()))
             self._bundled[row.pk] = Bundled(row.preview_path, bool(weights.get(row.pk)))
-            if not present and not own:
+            task = _task(row, weights.get(row.pk, []), documents.get(row.pk, []), others.get(row.pk, []))
+            if task is None:
                 self._hollow.append(row.pk)
-                continue
-            tasks.append(
-                BundleTask(
-                    pk=row.pk,
-                    revision=row.revision,
-                    directory=row.directory,
-                    stem=row.stem,
-                    weights=weights.get(row.pk, []),
-                    documents=[*own, *others.get(row.pk, ())],
-                )
-            )
+            else:
+                tasks.append(task)
         return tasks
 
     def _commit(self, derived: Sequence[Derived]) -> None:
@@ -200,6 +191,32 @@ class _Pass:
         return total
 
 
+def derive_one(connection: Connection, settings: Settings, bundle_pk: int) -> Derived | None:
+    """What one bundle gives, from what is known of its files; None where nothing of it is there. Writes nothing."""
+    row = connection.execute(select(*_BUNDLE).where(Bundle.pk == bundle_pk)).one()
+    weights = _weights(connection, [bundle_pk])
+    documents = _documents(connection, [bundle_pk])
+    others = _foreign_documents(connection, weights)
+    task = _task(row, weights.get(bundle_pk, []), documents.get(bundle_pk, []), others.get(bundle_pk, []))
+    return deriving.derive(task, settings.max_document_bytes) if task is not None else None
+
+
+def _task(
+    row: AnyRow, weights: list[WeightTask], own: list[DocumentTask], others: list[DocumentTask]
+) -> BundleTask | None:
+    """The task of a bundle; None where nothing of it is on disk."""
+    if not own and not any(weight.is_there for weight in weights):
+        return None
+    return BundleTask(
+        pk=row.pk,
+        revision=row.revision,
+        directory=row.directory,
+        stem=row.stem,
+        weights=weights,
+        documents=[*own, *others],
+    )
+
+
 def _bytes_of(task: BundleTask) -> int:
     return sum(len(document.raw) for document in task.documents)
 
@@ -213,7 +230,7 @@ def _refused(item: Derived, fault: str) -> Derived:
 
 def _due(connection: Connection, after: int) -> Sequence[AnyRow]:
     return connection.execute(
-        select(Bundle.pk, Bundle.revision, Bundle.directory, Bundle.stem, Bundle.preview_path)
+        select(*_BUNDLE)
         .where(Bundle.built_revision < Bundle.revision, Bundle.pk > after)
         .order_by(Bundle.pk)
         .limit(_LOAD_BUNDLES)

@@ -36,21 +36,25 @@ def inherit(connection: Connection, file_pks: Iterable[int]) -> int:
     ).all()
     heirs: set[int] = set()
     spent: set[int] = set()
+    difference: Counter[FacetKey] = Counter()
     for found_pk, found_path, found_bundle, lost_pk, lost_path, lost_bundle in pairs:
         if found_pk in heirs or lost_pk in spent:
             continue
         heirs.add(found_pk)
         spent.add(lost_pk)
-        _hand_over(connection, f"{FILE_KEY}{lost_path}", f"{FILE_KEY}{found_path}", found_pk, found_bundle)
+        old_key, new_key = f"{FILE_KEY}{lost_path}", f"{FILE_KEY}{found_path}"
+        difference.update(_hand_over(connection, old_key, new_key, found_pk, found_bundle))
         connection.execute(update(Adapter).where(Adapter.file_pk == lost_pk).values(file_pk=found_pk))
         connection.execute(delete(File).where(File.pk == lost_pk))
         connection.execute(
             update(Bundle).where(Bundle.pk.in_([found_bundle, lost_bundle])).values(revision=Bundle.revision + 1)
         )
+    facets.apply(connection, difference)
     return len(heirs)
 
 
-def _hand_over(connection: Connection, old_key: str, new_key: str, file_pk: int, bundle_pk: int) -> None:
+def _hand_over(connection: Connection, old_key: str, new_key: str, file_pk: int, bundle_pk: int) -> Counter[FacetKey]:
+    """Give the adapter of a lost file the found one; returns how the counters change."""
     columns = [getattr(Adapter, name) for name in COLUMN_FACETS]
     rows = {
         row.source_key: row
@@ -61,20 +65,20 @@ def _hand_over(connection: Connection, old_key: str, new_key: str, file_pk: int,
         )
     }
     old, new = rows.get(old_key), rows.get(new_key)
+    difference: Counter[FacetKey] = Counter()
     if old is None:
-        return
+        return difference
     found: dict[str, Any] = {}
     if new is not None:
         # The document that was found for it stays known until it is derived anew.
         found = {"json_file_path": new.json_file_path}
-        userstate.carry_over(connection, old.pk, [new.pk])
+        difference.update(userstate.carry_over(connection, old.pk, [new.pk]))
         tags = connection.execute(select(AdapterTag.tag).where(AdapterTag.adapter_pk == new.pk)).scalars().all()
-        difference: Counter[FacetKey] = Counter()
         difference.subtract(facets.keys_of(dict(new._mapping), tags))
         connection.execute(delete(Adapter).where(Adapter.pk == new.pk))
-        facets.apply(connection, difference)
     connection.execute(
         update(Adapter)
         .where(Adapter.pk == old.pk)
         .values(source_key=new_key, file_pk=file_pk, bundle_pk=bundle_pk, derived_digest=None, **found)
     )
+    return difference

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select, update
 
 from warehouse import facets
+from warehouse.facets import FacetKey
 from warehouse.models import Adapter
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -21,6 +22,15 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 }
 """Columns of user state with the value that says nothing; `weight` has its own flag, edited columns their own list."""
 COLUMNS: Final = (*DEFAULTS, "weight", "weight_by_user", "user_fields")
+FOLLOWING: Final[Mapping[str, tuple[str, ...]]] = {
+    "version": ("canonical_version_name",),
+    "trained_words": ("triggers",),
+    "base_model": ("sd_version",),
+    "archetype": ("archetype_confidence",),
+    "stats": ("downloads", "likes", "rating"),
+    "file_path": ("file_state", "primary_file_local_path"),
+}
+"""Columns that are computed from another one: with it they become the user's."""
 
 
 def is_touched(row: Any) -> bool:
@@ -28,10 +38,17 @@ def is_touched(row: Any) -> bool:
     return bool(row.user_fields or row.user_tags or row.user_notes)
 
 
-def carry_over(connection: Connection, survivor_pk: int, others: Iterable[int]) -> None:
+def kept(user_fields: Iterable[str]) -> set[str]:
+    """The columns that a sync leaves: those that a user edited and those that follow from them."""
+    edited = set(user_fields)
+    return edited.union(*(FOLLOWING.get(name, ()) for name in edited))
+
+
+def carry_over(connection: Connection, survivor_pk: int, others: Iterable[int]) -> Counter[FacetKey]:
     """Give a row the user state of rows that become part of it, where it has none of its own.
 
-    The counters follow; words and tags do when the row is next written, which whoever merges rows sees to.
+    Words and tags follow when the row is next written, which whoever merges rows sees to. Returns how the counters
+    change: the caller applies it with its own at the end, for two writers that lock counters early can deadlock.
     """
     pks = [survivor_pk, *others]
     rows = {row.pk: row for row in connection.execute(select(Adapter.__table__).where(Adapter.pk.in_(pks)))}
@@ -50,10 +67,12 @@ def carry_over(connection: Connection, survivor_pk: int, others: Iterable[int]) 
         edited = [name for name in other["user_fields"] if name not in survivor["user_fields"]]
         for name in edited:
             if name not in ("name", "version"):
-                survivor[name] = values[name] = other[name]
+                for column in kept([name]).difference(kept(survivor["user_fields"])):
+                    survivor[column] = values[column] = other[column]
                 survivor["user_fields"] = values["user_fields"] = [*survivor["user_fields"], name]
+    difference: Counter[FacetKey] = Counter()
     if values:
         connection.execute(update(Adapter).where(Adapter.pk == survivor_pk).values(**values))
-        difference = Counter(facets.keys_of(survivor, ()))
+        difference.update(facets.keys_of(survivor, ()))
         difference.subtract(facets.keys_of(before, ()))
-        facets.apply(connection, difference)
+    return difference

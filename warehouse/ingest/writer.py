@@ -14,10 +14,11 @@ from sqlalchemy import ColumnElement, Connection, delete, select, update
 from sqlalchemy import func as sql
 
 from warehouse import facets
+from warehouse.catalog.effects import effects_of
 from warehouse.civitai import html_to_text
 from warehouse.engine import AnyRow
 from warehouse.facets import COLUMN_FACETS, FacetKey
-from warehouse.fulltext import search_row, segment
+from warehouse.fulltext import segment
 from warehouse.ids import new_id
 from warehouse.ingest import bulk, foreign, naming, tombstones, userstate
 from warehouse.ingest.deriving import (
@@ -27,7 +28,6 @@ from warehouse.ingest.deriving import (
     DerivedAdapter,
     DerivedFinding,
     InspectionRow,
-    fold_tags,
 )
 from warehouse.ingest.identity import Decisions, Elsewhere, Slot, keys_of
 from warehouse.ingest.naming import NameKey
@@ -40,7 +40,6 @@ from warehouse.models import (
     Finding,
     HashClaim,
     Inspection,
-    Tombstone,
     utc_now,
 )
 
@@ -63,6 +62,8 @@ _LIGHT: Final = (
     *(name for name in userstate.COLUMNS if name not in COLUMN_FACETS),
 )
 """Columns that decide; the wide ones are read only where a user edited some."""
+Named = tuple[str, str | None]
+"""(name, version) that a slot is written under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,53 +140,40 @@ class _Writer:
     def _rows(self) -> list[AnyRow]:
         keys, versions, paths = keys_of(self._derived)
         pks = [*(item.pk for item in self._derived), *self._hollow]
-        rows: dict[int, AnyRow] = {}
-        columns = [getattr(Adapter, name) for name in _LIGHT]
+        found: set[int] = set()
         for condition in (
             self._among(Adapter.bundle_pk, pks),
             self._among(Adapter.source_key, keys),
             self._among(Adapter.civitai_version_id, versions),
             self._among(Adapter.file_path, paths) & Adapter.bundle_pk.is_(None),
         ):
-            for row in self._connection.execute(select(*columns).where(condition)):
-                rows[row.pk] = row
-        return [rows[pk] for pk in sorted(rows)]
+            found.update(self._connection.execute(select(Adapter.pk).where(condition)).scalars())
+        columns = [getattr(Adapter, name) for name in _LIGHT]
+        # Locked, so that what a client edits meanwhile is not overwritten; in order, so that nobody deadlocks.
+        statement = select(*columns).where(self._among(Adapter.pk, found)).order_by(Adapter.pk).with_for_update()
+        return list(self._connection.execute(statement).all())
 
     def _buried(self, derived: Sequence[Derived], decisions: Decisions) -> set[str]:
-        """Source keys that a user deleted and whose files are as they were. Other tombstones are lifted."""
         bundles = {
             adapter.source_key: item.pk
             for item in derived
             for adapter in item.adapters
             if not decisions.known(adapter.source_key)
         }
-        if not bundles:
-            return set()
-        stones = self._connection.execute(
-            select(Tombstone.source_key, Tombstone.fingerprint).where(self._among(Tombstone.source_key, bundles))
-        ).all()
-        if not stones:
-            return set()
-        prints = tombstones.fingerprints(self._connection, {bundles[stone.source_key] for stone in stones})
-        buried = {stone.source_key for stone in stones if prints[bundles[stone.source_key]] == stone.fingerprint}
-        lifted = [stone.source_key for stone in stones if stone.source_key not in buried]
-        if lifted:
-            self._connection.execute(delete(Tombstone).where(Tombstone.source_key.in_(lifted)))
-        return buried
+        return tombstones.buried(self._connection, bundles) if bundles else set()
 
     # Adapters.
 
     def _write_slots(self, slots: Sequence[Slot]) -> None:
-        versions = self._assign_versions(slots)
-        fresh: list[tuple[Slot, str | None]] = []
-        stale: list[tuple[Slot, str | None]] = []
-        for slot, version in zip(slots, versions, strict=True):
+        fresh: list[tuple[Slot, Named]] = []
+        stale: list[tuple[Slot, Named]] = []
+        for slot, named in zip(slots, self._assign_names(slots), strict=True):
             if slot.row is None:
-                fresh.append((slot, version))
-            elif self._is_current(slot, version):
+                fresh.append((slot, named))
+            elif self._is_current(slot, named[1]):
                 self._written.skipped += 1
             else:
-                stale.append((slot, version))
+                stale.append((slot, named))
         words: list[_Words] = []
         if fresh:
             words += self._insert(fresh)
@@ -211,69 +199,60 @@ class _Writer:
         bundle = self._bundled[slot.bundle_pk]
         return bundle.preview_path if slot.has_file_key or not bundle.has_weight else None
 
-    def _assign_versions(self, slots: Sequence[Slot]) -> list[str | None]:
-        """A version for each slot, so that name and version are unique; what a row once got, it keeps."""
+    def _assign_names(self, slots: Sequence[Slot]) -> list[Named]:
+        """A name and a version for each slot, so that they are unique; what a row once got, it keeps."""
         leaving = {
             slot.row.pk: naming.key(slot.row.name, slot.row.version)
             for slot in slots
             if slot.row is not None and _leaves_name(slot)
         }
-        holders = self._holders([(slot, [slot.draft.columns["version"]]) for slot in slots if slot.draft is not None])
+        holders = self._holders([(slot, [_wanted_version(slot)]) for slot in slots])
         holders = {key: pk for key, pk in holders.items() if pk not in leaving}
-        clashing = [slot for slot in slots if not self._is_plain(slot, holders)]
+        clashing = [slot for slot in slots if not self._is_free(slot, _wanted_version(slot), holders)]
         others = self._holders([(slot, naming.candidates(slot.draft)) for slot in clashing if slot.draft is not None])
         holders |= {key: pk for key, pk in others.items() if pk not in leaving}
-        versions: list[str | None] = []
+        assigned: list[Named] = []
         for slot in slots:
-            version = self._choose_version(slot, holders)
-            versions.append(version)
+            name, version = self._choose(slot, holders)
+            assigned.append((name, version))
             draft, row = slot.draft, slot.row
             assert draft is not None
             # What a row keeps stays taken until the transaction ends; -1 is a row that has no number yet.
-            holders.setdefault(naming.key(draft.columns["name"], version), row.pk if row is not None else -1)
-            if version != draft.columns["version"] and (row is None or "version" not in row.user_fields):
-                self._report_clash(slot, draft.columns["name"], draft.columns["version"], version)
+            holders.setdefault(naming.key(name, version), row.pk if row is not None else -1)
+            if version != draft.columns["version"] and not _is_users(slot, "version"):
+                self._report_clash(slot, name, draft.columns["version"], version)
         self._make_way([pk for pk, key in leaving.items() if key in holders])
-        return versions
+        return assigned
 
     def _make_way(self, pks: Sequence[int]) -> None:
         """Take rows out of the names that others get now, until they are written under their new ones themselves."""
         if pks:
             self._connection.execute(update(Adapter).where(self._among(Adapter.pk, pks)).values(version=Adapter.id))
 
-    def _is_plain(self, slot: Slot, holders: Mapping[NameKey, int]) -> bool:
-        """Whether nobody else has the plain version, in the database or in this chunk."""
-        assert slot.draft is not None
+    def _is_free(self, slot: Slot, version: str | None, holders: Mapping[NameKey, int]) -> bool:
+        """Whether nobody else has the slot's name in a version, in the database or in this chunk."""
         own = slot.row.pk if slot.row is not None else None
-        columns = slot.draft.columns
-        return holders.get(naming.key(columns["name"], columns["version"]), own) == own
+        return holders.get(naming.key(_wanted_name(slot), version), own) == own
 
-    def _choose_version(self, slot: Slot, holders: Mapping[NameKey, int]) -> str | None:
+    def _choose(self, slot: Slot, holders: Mapping[NameKey, int]) -> Named:
         draft, row = slot.draft, slot.row
         assert draft is not None
-        name, plain = draft.columns["name"], draft.columns["version"]
+        name, plain = _wanted_name(slot), draft.columns["version"]
         if row is not None:
             version: str | None = row.version
-            keeps = row.name == name and version != plain and version in naming.candidates(draft)
-            if keeps or "version" in row.user_fields:
-                return version
-        if self._is_plain(slot, holders):
-            return plain  # type: ignore[no-any-return]
-        own = row.pk if row is not None else None
+            if _is_users(slot, "version"):
+                # A version set by hand stays; the documents' new name waits where another adapter has the two.
+                return (name if self._is_free(slot, version, holders) else row.name), version
+            if row.name == name and version != plain and version in naming.candidates(draft):
+                return name, version
+        if self._is_free(slot, plain, holders):
+            return name, plain
         options = list(naming.candidates(draft))
-        for option in options[:-1]:
-            if holders.get(naming.key(name, option), own) == own:
-                return option
-        return options[-1]
+        return name, next((option for option in options[:-1] if self._is_free(slot, option, holders)), options[-1])
 
     def _holders(self, wanted: Iterable[tuple[Slot, Iterable[str | None]]]) -> dict[NameKey, int]:
         """Who has these names and versions now."""
-        keys = {
-            naming.key(slot.draft.columns["name"], version)
-            for slot, versions in wanted
-            if slot.draft is not None
-            for version in versions
-        }
+        keys = {naming.key(_wanted_name(slot), version) for slot, versions in wanted for version in versions}
         rows = self._connection.execute(
             select(Adapter.pk, Adapter.name, Adapter.version).where(
                 self._among(Adapter.name, {name for name, _ in keys})
@@ -297,10 +276,11 @@ class _Writer:
         )
         self._clashes.append((slot.bundle_pk, finding))
 
-    def _values(self, slot: Slot, version: str | None) -> dict[str, Any]:
+    def _values(self, slot: Slot, named: Named) -> dict[str, Any]:
         draft = slot.draft
         assert draft is not None
         values = dict(draft.columns)
+        values["name"], version = named
         if version != values["version"]:
             extra = msgspec.json.decode(values["extra"])
             values["extra"] = msgspec.json.encode({**extra, "original_version": values["version"]}).decode()
@@ -317,13 +297,13 @@ class _Writer:
         }
         return values
 
-    def _insert(self, slots: Sequence[tuple[Slot, str | None]]) -> list["_Words"]:
+    def _insert(self, slots: Sequence[tuple[Slot, Named]]) -> list["_Words"]:
         rows = []
-        for slot, version in slots:
+        for slot, named in slots:
             assert slot.draft is not None
             rows.append(
                 {
-                    **self._values(slot, version),
+                    **self._values(slot, named),
                     "id": new_id(),
                     "weight": 1.0 if slot.draft.weight is None else slot.draft.weight,
                     "weight_by_user": False,
@@ -348,42 +328,47 @@ class _Writer:
         self._facets.update(facets.tally(rows, (tag for item in words for tag in item.tags)))
         return words
 
-    def _update(self, slots: Sequence[tuple[Slot, str | None]]) -> list["_Words"]:
+    def _update(self, slots: Sequence[tuple[Slot, Named]]) -> list["_Words"]:
         old_tags = self._tags([slot.row.pk for slot, _ in slots if slot.row is not None])
         edited = self._edited(slots)
         plain: list[dict[str, Any]] = []
         words = []
-        for slot, version in slots:
+        for slot, named in slots:
             row, draft = slot.row, slot.draft
             assert row is not None
             assert draft is not None
-            values = self._values(slot, version)
-            if not row.weight_by_user and "weight" not in row.user_fields:
+            values = self._values(slot, named)
+            if not row.weight_by_user:
                 values["weight"] = 1.0 if draft.weight is None else draft.weight
             else:
                 values["weight"] = row.weight
             if row.pk in edited:
-                kept = {name for name in row.user_fields if name in values}
-                own = {"pk": row.pk, **{name: value for name, value in values.items() if name not in kept}}
-                bulk.update(self._connection, bulk.table_of(Adapter), "pk", [own])
-                words.append(_Words.under(row, draft, version, {**values, **edited[row.pk]}))
+                effective = {**values, **edited[row.pk]}
+                own = _Words.under(row, draft, effective)
+                values["content_digest"] = own.content_digest
+                changed = {name: value for name, value in values.items() if name not in edited[row.pk]}
+                bulk.update(self._connection, bulk.table_of(Adapter), "pk", [{"pk": row.pk, **changed}])
             else:
+                effective = values
+                own = _Words.of(row.pk, draft, named[1], values, is_stale=True)
                 plain.append({"pk": row.pk, **values})
-                words.append(_Words.of(row.pk, draft, version, values, is_stale=True))
+            words.append(own)
             self._facets.subtract(facets.keys_of(dict(row._mapping), old_tags.get(row.pk, ())))
-            effective = {**values, **edited.get(row.pk, {}), "active": row.active}
-            self._facets.update(facets.keys_of(effective, words[-1].tags))
+            self._facets.update(facets.keys_of({**effective, "active": row.active}, own.tags))
         bulk.update(self._connection, bulk.table_of(Adapter), "pk", plain)
         self._written.updated += len(slots)
         return words
 
-    def _edited(self, slots: Sequence[tuple[Slot, str | None]]) -> dict[int, dict[str, Any]]:
+    def _edited(self, slots: Sequence[tuple[Slot, Named]]) -> dict[int, dict[str, Any]]:
         """Of rows that a user touched: the values of the columns that are theirs."""
         pks = [slot.row.pk for slot, _ in slots if slot.row is not None and userstate.is_touched(slot.row)]
         if not pks:
             return {}
-        rows = self._connection.execute(select(Adapter.__table__).where(Adapter.pk.in_(pks)))
-        return {row.pk: {name: row._mapping[name] for name in row.user_fields if name in row._mapping} for row in rows}
+        rows = self._connection.execute(select(Adapter.__table__).where(self._among(Adapter.pk, pks)))
+        return {
+            row.pk: {name: row._mapping[name] for name in userstate.kept(row.user_fields) if name in row._mapping}
+            for row in rows
+        }
 
     def _tags(self, pks: Sequence[int]) -> dict[int, list[str]]:
         tags: dict[int, list[str]] = {}
@@ -400,7 +385,7 @@ class _Writer:
             {
                 "adapter_pk": item.pk,
                 "provenance": item.draft.provenance,
-                "description_text": item.draft.description_text,
+                "description_text": item.description_text,
                 "notes": item.draft.notes,
                 "examples": item.draft.examples,
             }
@@ -424,7 +409,8 @@ class _Writer:
                 continue
             gone.extend(slot.absorbed)
             if slot.row is not None:
-                userstate.carry_over(self._connection, slot.row.pk, [row.pk for row in slot.absorbed])
+                others = [row.pk for row in slot.absorbed]
+                self._facets.update(userstate.carry_over(self._connection, slot.row.pk, others))
                 columns = [getattr(Adapter, name) for name in _LIGHT]
                 slot.row = self._connection.execute(select(*columns).where(Adapter.pk == slot.row.pk)).one()
         if not gone:
@@ -532,6 +518,26 @@ class _Writer:
             )
 
 
+def _is_users(slot: Slot, column: str) -> bool:
+    """Whether a user set a column of the slot's row."""
+    return slot.row is not None and column in slot.row.user_fields
+
+
+def _wanted_name(slot: Slot) -> str:
+    """The name that a slot should have: the user's, else the documents'."""
+    assert slot.draft is not None
+    name: str = slot.row.name if slot.row is not None and _is_users(slot, "name") else slot.draft.columns["name"]
+    return name
+
+
+def _wanted_version(slot: Slot) -> str | None:
+    """The version that a slot should have: the user's, else the documents'."""
+    assert slot.draft is not None
+    is_users = slot.row is not None and _is_users(slot, "version")
+    version: str | None = slot.row.version if slot.row is not None and is_users else slot.draft.columns["version"]
+    return version
+
+
 def _leaves_name(slot: Slot) -> bool:
     """Whether a row will be written under another name and version than it has."""
     row, draft = slot.row, slot.draft
@@ -569,6 +575,8 @@ class _Words:
     draft: DerivedAdapter
     tags: list[str]
     search: dict[str, str]
+    description_text: str | None
+    content_digest: str
     is_stale: bool
     """Whether the adapter has tags already."""
 
@@ -580,27 +588,27 @@ class _Words:
         search = draft.search
         if version != draft.columns["version"]:
             search = {**search, "name": segment(f"{values['name']} {version}" if version else values["name"])}
-        return cls(pk, draft, draft.tags, search, is_stale)
+        return cls(pk, draft, draft.tags, search, draft.description_text, values["content_digest"], is_stale)
 
     @classmethod
-    def under(cls, row: AnyRow, draft: DerivedAdapter, version: str | None, values: Mapping[str, Any]) -> "_Words":
-        """The words of documents under those of the user."""
-        lists = {name: _decoded(values[name]) for name in ("tags", "trained_words")}
-        edited = "description" in row.user_fields
-        text = html_to_text(values["description"] or "") if edited else draft.description_text
-        tags = [*lists["tags"], *row.user_tags]
-        search = search_row(
-            name=values["name"],
-            version=values["version"] if "version" in row.user_fields else version,
-            author=values["author_username"],
-            tags=tags,
-            words=lists["trained_words"],
-            description=text,
-            notes="\n".join(part for part in (draft.notes, row.user_notes) if part) or None,
+    def under(cls, row: AnyRow, draft: DerivedAdapter, values: Mapping[str, Any]) -> "_Words":
+        """The words of documents under those of the user; `values` are those in force."""
+        decoded = {
+            **values,
+            **{name: _decoded(values[name]) for name in ("tags", "trained_words", "triggers", "extra")},
+        }
+        state = {name: getattr(row, name) for name in ("user_tags", "user_notes")}
+        text = draft.description_text
+        if "description" in row.user_fields:
+            text = html_to_text(values["description"] or "")
+        effects = effects_of(
+            {**values, **decoded, **state},
+            description_text=text,
+            notes=draft.notes,
+            examples=msgspec.json.decode(draft.examples),
         )
-        return cls(row.pk, draft, fold_tags(tags), search, is_stale=True)
+        return cls(row.pk, draft, effects.tags, effects.search, text, effects.content_digest, is_stale=True)
 
 
-def _decoded(value: Any) -> list[str]:
-    decoded: list[str] = msgspec.json.decode(value) if isinstance(value, str) else list(value or ())
-    return decoded
+def _decoded(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, str) else value

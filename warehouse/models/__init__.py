@@ -1,6 +1,7 @@
 """The tables, one noun per file. Statements live beside their noun in `queries`, rules in the modules that derive."""
 
 from warehouse.models.adapters import Adapter, AdapterDetail, AdapterSearch, AdapterTag, Tombstone
+from warehouse.models.audit import AuditEntry
 from warehouse.models.base import Base, UtcDateTime, utc_now
 from warehouse.models.documents import Document, DocumentContent, HashClaim
 from warehouse.models.embeddings import Embedding
@@ -16,6 +17,7 @@ __all__ = [
     "AdapterDetail",
     "AdapterSearch",
     "AdapterTag",
+    "AuditEntry",
     "Base",
     "Bundle",
     "CommunityStatistic",

@@ -96,8 +96,9 @@ class Adapter(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+NAME_INDEX = "uq_adapters_name_version"
 # NULL counts as a value, so that a name without a version is unique too.
-Index("uq_adapters_name_version", Adapter.name, func.coalesce(Adapter.version, ""), unique=True)
+Index(NAME_INDEX, Adapter.name, func.coalesce(Adapter.version, ""), unique=True)
 
 
 class AdapterDetail(Base):

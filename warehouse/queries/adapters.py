@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, func, select
 
+from warehouse.ingest.userstate import kept
 from warehouse.models import Adapter, AdapterDetail, Bundle
 
 
@@ -92,20 +93,22 @@ class Provenance:
     sources: dict[str, Any]
     """Field -> path of the document, or `header`, `file`."""
     last_ingested_at: datetime | None
-    user_fields: list[str]
+    user_columns: set[str]
+    """What a user edited, and what follows from it."""
 
 
 def provenance(connection: Connection, adapter_id: str) -> Provenance | None:
     """Which file gave each field of an adapter, and when."""
     row = connection.execute(
-        select(AdapterDetail.provenance, Adapter.last_ingested_at, Adapter.user_fields)
+        select(AdapterDetail.provenance, Adapter.last_ingested_at, Adapter.user_fields, Adapter.weight_by_user)
         .select_from(Adapter)
         .outerjoin(AdapterDetail, AdapterDetail.adapter_pk == Adapter.pk)
         .where(Adapter.id == adapter_id)
     ).first()
     if row is None:
         return None
-    return Provenance(row.provenance or {}, row.last_ingested_at, row.user_fields)
+    by_user = kept(row.user_fields) | ({"weight"} if row.weight_by_user else set())
+    return Provenance(row.provenance or {}, row.last_ingested_at, by_user - {"file_state"})
 
 
 def preview_path(connection: Connection, adapter_id: str) -> tuple[bool, str | None]:
