@@ -9,14 +9,15 @@ agrees from the end.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-TOKEN: Final = re.compile(r"<lora:([^<>:]+)((?::[^<>:]*)*)>")
-"""A LoRA token; its name, and what follows it with the colon before each part."""
+from warehouse.lora_tokens import TOKEN, LoraToken, read_token
+
 _SHORTEST_HASH: Final = 8
 """Hexadecimal digits from which a short hash is taken for the beginning of a longer one."""
 
@@ -58,6 +59,40 @@ class LoraStatus(StrEnum):
     """The server does not say which it applied."""
 
 
+class Listing:
+    """The LoRAs that a server has, found by name, hash or path without going through all of them."""
+
+    def __init__(self, entries: Iterable[ListedLora]) -> None:
+        self._by_name: dict[str, ListedLora] = {}
+        self._by_stem: defaultdict[str, list[ListedLora]] = defaultdict(list)
+        self._by_hash: defaultdict[str, list[tuple[str, ListedLora]]] = defaultdict(list)
+        for entry in entries:
+            self._by_name.setdefault(entry.name, entry)
+            self._by_stem[_parts(entry.path)[0]].append(entry)
+            for digest in entry.hashes:
+                if len(digest) >= _SHORTEST_HASH:
+                    self._by_hash[digest[:_SHORTEST_HASH]].append((digest, entry))
+
+    def find(self, own: OwnLora) -> ListedLora | None:
+        """The entry that is our file: by hash, else the one whose path agrees with ours furthest from its end.
+
+        None where nothing agrees, and where several agree equally well: the wrong picture is worse than a warning.
+        """
+        for digest in own.hashes:
+            for other, entry in self._by_hash.get(digest[:_SHORTEST_HASH], ()):
+                if digest.startswith(other) or other.startswith(digest):
+                    return entry
+        same_stem = self._by_stem.get(_parts(own.file_path)[0], [])
+        ranked = sorted(((_agreement(own.file_path, entry.path), entry) for entry in same_stem), key=lambda p: -p[0])
+        if not ranked:
+            return None
+        return ranked[0][1] if len(ranked) == 1 or ranked[1][0] < ranked[0][0] else None
+
+    def named(self, name: str) -> ListedLora | None:
+        """The entry of a name of the server's."""
+        return self._by_name.get(name)
+
+
 @dataclass(frozen=True, slots=True)
 class SentLora:
     """A token of a prompt as it was sent."""
@@ -66,8 +101,14 @@ class SentLora:
     """As it was composed."""
     sent_as: str
     weight: float
+    text_weight: float
     adapter_id: str | None = None
     listed: bool = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it weighs nothing."""
+        return self.weight == 0 and self.text_weight == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +119,10 @@ class Rewritten:
     sent: list[SentLora] = field(default_factory=list)
     """One for each token, in order."""
 
-
-def find_listed(own: OwnLora, listing: Sequence[ListedLora]) -> ListedLora | None:
-    """The entry of a listing that is our file: by hash, else the one whose path agrees with ours furthest from its end.
-
-    None where nothing agrees, and where several agree equally well: the wrong picture is worse than a warning.
-    """
-    for entry in listing:
-        if any(_same_hash(one, other) for one in own.hashes for other in entry.hashes):
-            return entry
-    ranked = sorted(((_agreement(own.file_path, entry.path), entry) for entry in listing), key=lambda pair: -pair[0])
-    if not ranked or ranked[0][0] == 0:
-        return None
-    return ranked[0][1] if len(ranked) == 1 or ranked[1][0] < ranked[0][0] else None
-
-
-def _same_hash(one: str, other: str) -> bool:
-    shorter, longer = sorted((one.lower(), other.lower()), key=len)
-    return len(shorter) >= _SHORTEST_HASH and longer.startswith(shorter)
+    @property
+    def unlisted(self) -> list[SentLora]:
+        """Those that the server's listing does not have."""
+        return [item for item in self.sent if not item.listed and not item.is_idle]
 
 
 def _agreement(one: str, other: str) -> int:
@@ -115,7 +142,7 @@ def _parts(path: str) -> list[str]:
     return [stem, *reversed(pure.parts[:-1])]
 
 
-def rewrite(prompt: str, own: Mapping[str, OwnLora], listing: Sequence[ListedLora]) -> Rewritten:
+def rewrite(prompt: str, own: Mapping[str, OwnLora], listing: Listing) -> Rewritten:
     """Write the server's names into the tokens of a prompt.
 
     Args:
@@ -123,71 +150,76 @@ def rewrite(prompt: str, own: Mapping[str, OwnLora], listing: Sequence[ListedLor
         own: our adapters by the name in their tokens; a token of none of them is looked up by its name alone.
         listing: what the server has. A token that is not in it is sent as it was composed.
     """
-    names = {entry.name for entry in listing}
     sent: list[SentLora] = []
 
     def replaced(match: re.Match[str]) -> str:
-        name, rest = match.group(1), match.group(2)
-        adapter = own.get(name)
-        entry = find_listed(adapter or OwnLora("", name, name), listing)
-        if entry is None and name in names:
-            entry = next(candidate for candidate in listing if candidate.name == name)
-        sent_as = entry.name if entry is not None else name
-        sent.append(SentLora(name, sent_as, weight_of(rest), adapter.id if adapter else None, listed=entry is not None))
-        return f"<lora:{sent_as}{rest}>"
+        item = _sent(read_token(match), own, listing)
+        sent.append(item)
+        return f"<lora:{item.sent_as}{match.group(2)}>"
 
     return Rewritten(TOKEN.sub(replaced, prompt), sent)
 
 
-def weight_of(rest: str) -> float:
-    """The weight that a token states: its first part that is not named; 1 where it states none."""
-    first = next((part for part in rest.split(":")[1:] if "=" not in part), "")
-    try:
-        return float(first)
-    except ValueError:
-        return 1.0
+def _sent(token: LoraToken, own: Mapping[str, OwnLora], listing: Listing) -> SentLora:
+    adapter = own.get(token.name)
+    entry = listing.find(adapter or OwnLora("", token.name, token.name)) or listing.named(token.name)
+    return SentLora(
+        token.name,
+        entry.name if entry is not None else token.name,
+        token.weight,
+        token.text_weight,
+        adapter.id if adapter is not None else None,
+        listed=entry is not None,
+    )
 
 
-def report(sent: Iterable[SentLora], applied: frozenset[str] | None) -> list[dict[str, Any]]:
-    """What became of each LoRA of a prompt, as results show it.
+def without_tokens(prompt: str) -> str:
+    """A prompt without its tokens, for a server that takes LoRAs otherwise."""
+    left = TOKEN.sub("", prompt)
+    return prompt if left == prompt else " ".join(left.split())
+
+
+def report(sent: Iterable[SentLora], applied: frozenset[str] | None) -> dict[str, list[dict[str, Any]]]:
+    """The LoRAs of a prompt by what became of them, as results show it; every status is there, if empty.
 
     Args:
         sent: the tokens as they were sent.
         applied: the names that the server says it applied; None where it says nothing.
     """
-    return [
-        {
-            "name": item.name,
-            "sent_as": item.sent_as,
-            "weight": item.weight,
-            "lora_id": item.adapter_id,
-            "status": _status(item, applied).value,
-        }
-        for item in sent
-    ]
+    found: dict[str, list[dict[str, Any]]] = {status.value: [] for status in LoraStatus}
+    for item in sent:
+        entry = {"name": item.name, "sent_as": item.sent_as, "weight": item.weight, "lora_id": item.adapter_id}
+        found[_status(item, applied).value].append(entry)
+    return found
 
 
 def _status(item: SentLora, applied: frozenset[str] | None) -> LoraStatus:
-    if item.weight == 0:
+    if item.is_idle:
         return LoraStatus.SKIPPED
     if applied is None:
         return LoraStatus.UNVERIFIED if item.listed else LoraStatus.UNKNOWN
-    # The server joins names by commas, which a name may hold itself.
-    if item.sent_as in applied or {part.strip() for part in item.sent_as.split(",")} <= applied:
+    # SD.Next joins names by commas, which a name may hold itself; A1111 leaves commas away.
+    parts = {part.strip() for part in item.sent_as.split(",")}
+    if item.sent_as in applied or parts <= applied or item.sent_as.replace(",", "") in applied:
         return LoraStatus.APPLIED
     return LoraStatus.INCOMPATIBLE if item.listed else LoraStatus.UNKNOWN
 
 
-def warnings(entries: Iterable[Mapping[str, Any]], server: str) -> list[str]:
+def missing_of(report: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The names of a report that the pictures were made without, though they were asked for."""
+    return [entry["name"] for status in (LoraStatus.UNKNOWN, LoraStatus.INCOMPATIBLE) for entry in report[status]]
+
+
+_SAID: Final = {
+    LoraStatus.UNKNOWN: "is not among the LoRAs of {server}: copy its file there, or let it rescan its folder",
+    LoraStatus.INCOMPATIBLE: "was not applied by {server} although it has the file: the file is broken there, or made "
+    "for another base model than the one that was loaded",
+    LoraStatus.SKIPPED: "has the weight 0 and was not applied",
+}
+
+
+def warnings(report: Mapping[str, Sequence[Mapping[str, Any]]], server: str) -> list[str]:
     """What a person must know of a report: each LoRA that the pictures were made without."""
-    said = {
-        LoraStatus.UNKNOWN: "is not among the LoRAs of {server}: copy its file there, or let it rescan its folder",
-        LoraStatus.INCOMPATIBLE: "was not applied by {server} although it has the file: the file is broken there, or "
-        "made for another base model than the one that was loaded",
-        LoraStatus.SKIPPED: "has the weight 0 and was not applied",
-    }
     return [
-        f"{entry['name']} {said[LoraStatus(entry['status'])].format(server=server)}"
-        for entry in entries
-        if LoraStatus(entry["status"]) in said
+        f"{entry['name']} {text.format(server=server)}" for status, text in _SAID.items() for entry in report[status]
     ]

@@ -69,6 +69,8 @@ class Mishap(StrEnum):
     """Status 500 with a bare JSON string."""
     HANG_UP = "hang up"
     """The connection is closed without an answer."""
+    HANG_UP_AND_WORK = "hang up and work"
+    """The connection is closed, and what was asked for is worked on all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,10 @@ class FakeSDNext:
     """Cost of requests per minute and path; 0: none."""
     reports_sub_jobs: bool = True
     """Older servers and A1111 say one job and a progress over all of it."""
+    preview_side: int = 16
+    """Pixels of the pictures that are shown while it samples."""
+    stuck_in: str = ""
+    """The sub-job that it says it is at although it is idle, as after an error in a script."""
     mishaps: deque[Mishap] = field(default_factory=deque)
     """What happens to the next generations, in their order."""
 
@@ -150,11 +156,13 @@ class FakeSDNext:
     most_in_flight: int = 0
     interrupts_lost: int = 0
     interrupts_taken: int = 0
+    generated: int = 0
+    """How many generations were worked on to their end."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._guard = threading.Lock()
-        self._job = _Job()
+        self._job = _Job(name=self.stuck_in, count=int(bool(self.stuck_in)))
         self._jobs_begun = 0
         self._in_flight = 0
         self._charged: Counter[str] = Counter()
@@ -385,7 +393,8 @@ class FakeSDNext:
             if self.dialect is Dialect.SDNEXT:
                 answer["id"] = job.id
             if query.get("skip_current_image") != "true" and job.step:
-                self._preview = answer["current_image"] = _picture(16, 16, "preview", "JPEG", "")
+                side = self.preview_side
+                self._preview = answer["current_image"] = _picture(side, side, "preview", "PNG", "x" * side)
         return answer
 
     def _status(self, _query: dict[str, Any], _body: Any) -> dict[str, Any]:
@@ -436,6 +445,13 @@ class FakeSDNext:
             raise HTTPError(404, "Sampler not found")
         if body.get("prompt", "") is None:
             raise HTTPError(500, "", "AssertionError")
+        if self.mishaps and self.mishaps[0] is Mishap.HANG_UP_AND_WORK:
+            self.mishaps.popleft()
+            threading.Thread(target=self._occupy, args=(body, kind)).start()
+            return _HangUp()
+        return self._occupy(body, kind)
+
+    def _occupy(self, body: dict[str, Any], kind: str) -> Any:
         with self._guard:
             self._in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self._in_flight)
@@ -497,6 +513,7 @@ class FakeSDNext:
         if self.dialect is Dialect.A1111:
             info |= {"sd_model_name": self.checkpoint, "version": "v1.10.1"}
         shown = images if body.get("send_images", True) else []
+        self.generated += completed == passes
         return {"images": shown, "parameters": {**body, "init_images": None}, "info": json.dumps(info)}
 
     def _sample(self, steps: int, passes: int) -> int:

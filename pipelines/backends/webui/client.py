@@ -21,6 +21,8 @@ import msgspec
 from pipelines.backends.loras import ListedLora
 
 _SHORT: Final = httpx.Timeout(10.0, connect=5.0)
+_LISTING: Final = httpx.Timeout(60.0, connect=5.0)
+"""A folder of thousands of LoRAs is read in many seconds."""
 _MAX_DETAIL: Final = 500
 _MAX_BODY: Final = 512 * 2**20
 """Of an answer: dozens of large pictures, and no more than a process can hold."""
@@ -73,14 +75,20 @@ class WebUIClient:
             base_url: of the server, with its subpath if it has one.
             auth: `user:password`.
         """
-        user, _, password = (auth or "").partition(":")
-        self.base_url = base_url.rstrip("/")
-        self._http = httpx.AsyncClient(
-            base_url=f"{self.base_url}/sdapi/v1",
-            auth=httpx.BasicAuth(user, password) if auth else None,
-            timeout=_SHORT,
-            trust_env=False,
-        )
+        url = httpx.URL(base_url)
+        user, _, password = auth.partition(":") if auth else (url.username, "", url.password)
+        # Messages name the address, so it must not hold the password.
+        self.base_url = str(url.copy_with(userinfo=b"", query=None, fragment=None)).rstrip("/")
+        options: dict[str, Any] = {
+            "base_url": f"{self.base_url}/sdapi/v1",
+            "auth": httpx.BasicAuth(user, password) if user else None,
+            "timeout": _SHORT,
+            "trust_env": False,
+        }
+        self._http = httpx.AsyncClient(**options)
+        # A connection that was kept may be closed by the other side just when it is used again, and then nobody knows
+        # whether the request was taken: a generation gets a fresh one.
+        self._generating = httpx.AsyncClient(**options, limits=httpx.Limits(max_keepalive_connections=0))
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,25 +96,44 @@ class WebUIClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
+        await self._generating.aclose()
 
     # Who it is, and what it has.
 
-    async def identify(self) -> Server:
-        """Which server it is: only SD.Next answers `/version`."""
+    async def identify(self, configured: Kind) -> Server:
+        """Which server it is. Only newer builds of SD.Next answer `/version`; what does not is used as configured."""
         try:
             said = await self._get("/version")
         except WebUIError as error:
             if error.status != 404:
                 raise
-            return Server(Kind.A1111, None)
+            return Server(configured, None)
         if isinstance(said, Mapping) and said.get("app") == "sd.next":
-            return Server(Kind.SDNEXT, str(said["updated"]) if said.get("updated") else None)
-        return Server(Kind.A1111, None)
+            return Server(Kind.SDNEXT, str(said.get("updated") or "") or None)
+        return Server(configured, None)
 
     async def checkpoints(self) -> list[str]:
         """The titles of its checkpoints."""
         return _names(await self._get("/sd-models"), "title")
+
+    async def has_checkpoint(self, wanted: str) -> bool:
+        """Whether it lists a checkpoint that a request may mean: by title, name, hash, or the name of its file.
+
+        SD.Next takes one that it does not have for none and goes on with the model that is loaded.
+        """
+        lowered = wanted.lower()
+        keys = ("title", "model_name", "hash", "sha256")
+        for item in _items(await self._get("/sd-models")):
+            names = {str(item[key]).lower() for key in keys if item.get(key)}
+            file = str(item.get("filename") or "").replace("\\", "/").rpartition("/")[2].lower()
+            if lowered in names | {file, file.rpartition(".")[0]}:
+                return True
+        return False
 
     async def samplers(self) -> list[str]:
         """The names of its samplers."""
@@ -118,12 +145,16 @@ class WebUIClient:
         SD.Next is asked for its pages of networks, whose names are paths below its folder: `/loras` loses one of two
         files with the same base name.
         """
+        items: Any = None
+        path = "filename"
         if kind is Kind.SDNEXT:
-            items = await self._get("/extra-networks", params={"page": "lora"})
-            path = "filename"
-        else:
-            items = await self._get("/loras")
-            path = "path"
+            try:
+                items = await self._get("/extra-networks", params={"page": "lora"}, timeout=_LISTING)
+            except WebUIError as error:
+                if error.status != 404:  # which older builds answer
+                    raise
+        if items is None:
+            items, path = await self._get("/loras", timeout=_LISTING), "path"
         return [
             ListedLora(str(item["name"]), str(item.get(path) or item["name"]), _hashes(item))
             for item in _items(items)
@@ -132,7 +163,7 @@ class WebUIClient:
 
     async def rescan_loras(self) -> None:
         """Let it look at its folder of LoRAs again. Only a listing is changed by it."""
-        await self._post("/refresh-loras")
+        await self._post("/refresh-loras", timeout=_LISTING)
 
     # Generating.
 
@@ -147,7 +178,8 @@ class WebUIClient:
             WebUIError: of one of its kinds.
         """
         path = "/img2img" if parameters.get("init_images") else "/txt2img"
-        return await self._post(path, body=parameters, timeout=httpx.Timeout(timeout, connect=5.0))
+        limits = httpx.Timeout(timeout, connect=5.0)
+        return await self._post(path, body=parameters, timeout=limits, client=self._generating)
 
     async def progress(self, *, preview: bool) -> Any:
         """Where the server is; with a preview it decodes one, which costs it time."""
@@ -159,12 +191,19 @@ class WebUIClient:
 
     # Requests.
 
-    async def _get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
-        return await self._ask("GET", path, params=params)
+    async def _get(self, path: str, *, params: Mapping[str, str] | None = None, timeout: httpx.Timeout = _SHORT) -> Any:
+        return await self._ask("GET", path, params=params, timeout=timeout)
 
-    async def _post(self, path: str, *, body: Mapping[str, Any] | None = None, timeout: httpx.Timeout = _SHORT) -> Any:
+    async def _post(
+        self,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        timeout: httpx.Timeout = _SHORT,
+        client: httpx.AsyncClient | None = None,
+    ) -> Any:
         content = msgspec.json.encode(body) if body is not None else None
-        return await self._ask("POST", path, content=content, timeout=timeout)
+        return await self._ask("POST", path, content=content, timeout=timeout, client=client)
 
     async def _ask(
         self,
@@ -174,10 +213,11 @@ class WebUIClient:
         params: Mapping[str, str] | None = None,
         content: bytes | None = None,
         timeout: httpx.Timeout = _SHORT,
+        client: httpx.AsyncClient | None = None,
     ) -> Any:
         headers = {"Content-Type": "application/json"} if content is not None else None
         try:
-            async with self._http.stream(
+            async with (client or self._http).stream(
                 method, path, params=params, content=content, headers=headers, timeout=timeout
             ) as response:
                 body = await _bounded(response)

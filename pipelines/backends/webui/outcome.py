@@ -32,8 +32,8 @@ class Outcome:
     seeds: list[int] = field(default_factory=list)
     infotexts: list[str] = field(default_factory=list)
     """One for each image, as far as the server gave them."""
-    applied: frozenset[str] = frozenset()
-    """LoRA names that the server says it applied."""
+    applied: frozenset[str] | None = None
+    """LoRA names that the server says it applied; None where it says nothing about LoRAs."""
     is_partial: bool = False
 
 
@@ -97,12 +97,12 @@ def _list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else []
 
 
-def _applied(info: Mapping[str, Any]) -> frozenset[str]:
+def _applied(info: Mapping[str, Any]) -> frozenset[str] | None:
     extra = info.get("extra_generation_params")
     if not isinstance(extra, Mapping):
-        return frozenset()
+        return None
     if isinstance(networks := extra.get(_APPLIED), str):
         return frozenset(name.strip() for name in networks.split(",") if name.strip())
     if isinstance(hashes := extra.get(_HASHES), str):
         return frozenset(match.group(1).strip() for match in _LORA_HASH.finditer(hashes))
-    return frozenset()
+    return None

@@ -27,10 +27,6 @@ class Progress:
     step: int
     """Of the pass that is being sampled; 0 before it."""
     steps: int
-    eta: float | None
-    """Seconds to the end as the server estimates them; None where it does not."""
-    sampling: bool
-    """Whether an interrupt would be heard now: outside the sampling SD.Next loses it."""
 
 
 class ProgressMeter:
@@ -48,6 +44,8 @@ class ProgressMeter:
         self._step = 0
         self._fraction = 0.0
         self._has_sub_jobs = False
+        self.is_sampling = False
+        """Whether it was sampling when it was last asked: the only time it has a preview, and hears an interrupt."""
 
     def read(self, answer: Mapping[str, Any]) -> Progress:
         """What an answer means; one that is no answer to the question leaves everything as it was."""
@@ -58,13 +56,13 @@ class ProgressMeter:
         self._has_sub_jobs = self._has_sub_jobs or job in _SUB_JOBS
         if not self._has_sub_jobs:
             self._rise(_number(answer.get("progress")))
-            return self._progress(step, steps, answer, sampling=step > 0)
+            return self._progress(step, steps, sampling=step > 0)
         if job != _SAMPLING:
-            return self._progress(0, steps, answer, sampling=False)
+            return self._progress(0, steps, sampling=False)
         self._count_pass(str(answer.get("id") or ""), step)
         if steps:
             self._rise((self._done + min(step, steps) / steps) / self._passes)
-        return self._progress(step, steps, answer, sampling=step > 0)
+        return self._progress(step, steps, sampling=step > 0)
 
     def _count_pass(self, sub_job: str, step: int) -> None:
         """A sampling under another id, or one that counts from the start again, is the next pass."""
@@ -77,9 +75,9 @@ class ProgressMeter:
     def _rise(self, fraction: float) -> None:
         self._fraction = max(self._fraction, min(fraction, _UNFINISHED))
 
-    def _progress(self, step: int, steps: int, answer: Mapping[str, Any], *, sampling: bool) -> Progress:
-        eta = _number(answer.get("eta_relative"))
-        return Progress(self._fraction, step, steps, eta if eta > 0 else None, sampling)
+    def _progress(self, step: int, steps: int, *, sampling: bool) -> Progress:
+        self.is_sampling = sampling
+        return Progress(self._fraction, step, steps)
 
 
 def _number(value: Any) -> float:

@@ -36,9 +36,19 @@ def generated(fake: FakeSDNext, **parameters: Any) -> Any:
     return ask(fake, lambda client: client.generate({**SMALL, **parameters}, timeout=30))
 
 
-@pytest.mark.parametrize(("dialect", "kind"), [(Dialect.SDNEXT, Kind.SDNEXT), (Dialect.A1111, Kind.A1111)])
-def test_which_server_it_is(dialect: Dialect, kind: Kind) -> None:
-    assert ask(FakeSDNext(dialect), lambda client: client.identify()).kind is kind
+@pytest.mark.parametrize(
+    ("dialect", "configured", "kind"),
+    [
+        (Dialect.SDNEXT, Kind.SDNEXT, Kind.SDNEXT),
+        (Dialect.SDNEXT, Kind.A1111, Kind.SDNEXT),
+        (Dialect.A1111, Kind.A1111, Kind.A1111),
+        (Dialect.A1111, Kind.SDNEXT, Kind.SDNEXT),
+    ],
+)
+def test_a_server_says_what_it_is_or_is_what_was_configured(dialect: Dialect, configured: Kind, kind: Kind) -> None:
+    server = ask(FakeSDNext(dialect), lambda client: client.identify(configured))
+    assert server.kind is kind
+    assert (server.version is not None) is (dialect is Dialect.SDNEXT)
 
 
 def test_the_password_is_sent_without_being_asked_for() -> None:
@@ -48,12 +58,32 @@ def test_the_password_is_sent_without_being_asked_for() -> None:
         ask(fake, lambda client: client.samplers(), auth="me:wrong")
 
 
+def test_a_password_in_the_address_is_sent_and_never_shown() -> None:
+    async def asked(url: str) -> None:
+        async with WebUIClient(url.replace("://", "://me:secret@")) as client:
+            assert await client.samplers()
+            assert "secret" not in client.base_url
+            await client.progress(preview=False)
+
+    with served(FakeSDNext(auth="me:secret").app) as url:
+        asyncio.run(asked(url))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known"), [("diffusers/tiny-sd", True), ("tiny-sd", True), ("tiny", False), ("other", False)]
+)
+def test_a_checkpoint_is_known_by_its_title_or_file(wanted: str, known: bool) -> None:
+    assert ask(FakeSDNext(), lambda client: client.has_checkpoint(wanted)) is known
+
+
 def test_names_are_those_that_a_prompt_must_use() -> None:
     loras = [FakeLora("style/ink.v1", "ab" * 32), FakeLora("people/ink.v1", "cd" * 32)]
     listed = ask(FakeSDNext(loras=loras), lambda client: client.loras(Kind.SDNEXT))
     assert sorted(item.name for item in listed) == ["people/ink.v1", "style/ink.v1"]
-    listed = ask(FakeSDNext(Dialect.A1111, loras=loras[:1]), lambda client: client.loras(Kind.A1111))
-    assert [(item.name, item.path) for item in listed] == [("ink.v1", "/srv/models/Lora/style/ink.v1.safetensors")]
+    for kind in Kind:  # a build of SD.Next without pages of networks is asked for what it has
+        fake = FakeSDNext(Dialect.A1111, loras=loras[:1])
+        listed = ask(fake, lambda client, kind=kind: client.loras(kind))  # type: ignore[misc]
+        assert [(item.name, item.path) for item in listed] == [("ink.v1", "/srv/models/Lora/style/ink.v1.safetensors")]
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
@@ -122,7 +152,7 @@ def test_the_rate_limit_is_an_error_of_its_own() -> None:
 def test_nothing_at_the_address_is_told_apart_from_no_answer() -> None:
     async def asked() -> None:
         async with WebUIClient("http://127.0.0.1:9") as client:
-            await client.identify()
+            await client.identify(Kind.SDNEXT)
 
     with pytest.raises(UnreachableError, match="start it, or correct its address"):
         asyncio.run(asked())
