@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from serving import logs, problems, web
+from serving.backends import Backends
 from serving.deps import Services
 from serving.documentation import install as install_documentation
 from serving.figures import Figures
@@ -20,7 +21,7 @@ from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, Re
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
 from serving.results import Results
-from serving.routers import adapters, audit, compose, dashboard, deliveries, live, recommendations, system
+from serving.routers import adapters, audit, compose, dashboard, deliveries, generation, live, recommendations, system
 from serving.runs import LaneRuns
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
@@ -34,6 +35,7 @@ _PARTS = (
     adapters,
     compose,
     deliveries,
+    generation,
     live,
     recommendations,
     dashboard,
@@ -65,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             hub=Hub(database),
             results=Results(PictureStore(settings.pictures_dir), signer),
             runs=LaneRuns(database, settings),
+            backends=Backends(settings),
         )
         app.state.services = services
         services.recommender.start()

@@ -6,9 +6,10 @@ Dependencies are coroutines although none waits: FastAPI would run a plain funct
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Path
+from fastapi import Depends, Header, Path
 from starlette.requests import HTTPConnection
 
+from serving.backends import Backends
 from serving.figures import Figures
 from serving.live import Hub
 from serving.orchestrator import Orchestrator
@@ -35,6 +36,7 @@ class Services:
     hub: Hub
     results: Results
     runs: LaneRuns
+    backends: Backends
 
 
 async def _services(connection: HTTPConnection) -> Services:
@@ -50,3 +52,13 @@ async def _actor(connection: HTTPConnection) -> Actor:
 ServicesDep = Annotated[Services, Depends(_services)]
 ActorDep = Annotated[Actor, Depends(_actor)]
 AdapterId = Annotated[str, Path(description="The adapter's id.", examples=[ADAPTER_ID])]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="A name of the client's for this request: sent again with the same body, it gives the same answer "
+        "and does it once.",
+    ),
+]

@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     """A folder in the layout of diffusers, or a checkpoint (`.safetensors`)."""
     generation_timeout_seconds: float = Field(default=1800.0, gt=0, le=86_400)
     """A generation that takes longer is stopped."""
+    generate_wait_seconds: float = Field(default=600.0, gt=0, le=86_400)
+    """How long a request that waits for its pictures waits, queueing included; the generation goes on after it."""
     api_host: str = "127.0.0.1"
     """The address the API listens on; while it is loopback, deliveries may go to loopback."""
     cli_commands: dict[str, list[str]] = Field(default_factory=dict)
