@@ -7,6 +7,7 @@ from warehouse.models.embeddings import Embedding
 from warehouse.models.findings import Duplicate, Finding
 from warehouse.models.jobs import Job, JobCount, JobEvent, Lane
 from warehouse.models.library import Bundle, File, Inspection, Root
+from warehouse.models.pictures import AdapterUse, GeneratedImage
 from warehouse.models.publications import Generation, Pointer
 from warehouse.models.statistics import Activity, CommunityStatistic, FacetCount, Lock
 
@@ -16,6 +17,7 @@ __all__ = [
     "AdapterDetail",
     "AdapterSearch",
     "AdapterTag",
+    "AdapterUse",
     "Base",
     "Bundle",
     "CommunityStatistic",
@@ -26,6 +28,7 @@ __all__ = [
     "FacetCount",
     "File",
     "Finding",
+    "GeneratedImage",
     "Generation",
     "HashClaim",
     "Inspection",
