@@ -21,7 +21,18 @@ from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, Re
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
 from serving.results import Results
-from serving.routers import adapters, audit, compose, dashboard, deliveries, generation, live, recommendations, system
+from serving.routers import (
+    adapters,
+    audit,
+    compose,
+    dashboard,
+    deliveries,
+    generation,
+    live,
+    recommendations,
+    results,
+    system,
+)
 from serving.runs import LaneRuns
 from serving.security import Authentication
 from serving.signing import Signer, open_signer
@@ -36,6 +47,7 @@ _PARTS = (
     compose,
     deliveries,
     generation,
+    results,
     live,
     recommendations,
     dashboard,
@@ -57,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = open_database(settings)
         _require_schema(database)
+        pictures = PictureStore(settings.pictures_dir)
         services = Services(
             settings=settings,
             database=database,
@@ -65,7 +78,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             orchestrator=Orchestrator(settings),
             figures=Figures(database, settings),
             hub=Hub(database),
-            results=Results(PictureStore(settings.pictures_dir), signer),
+            pictures=pictures,
+            results=Results(pictures, signer),
             runs=LaneRuns(database, settings),
             backends=Backends(settings),
         )

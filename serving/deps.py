@@ -20,6 +20,7 @@ from serving.schemas.adapters import ADAPTER_ID
 from serving.signing import Signer
 from warehouse.audit import Actor
 from warehouse.engine import Database
+from warehouse.pictures import PictureStore
 from warehouse.settings import Settings
 
 
@@ -34,6 +35,7 @@ class Services:
     orchestrator: Orchestrator
     figures: Figures
     hub: Hub
+    pictures: PictureStore
     results: Results
     runs: LaneRuns
     backends: Backends

@@ -13,8 +13,9 @@ from serving import encoding, problems
 from serving.deps import Services, ServicesDep
 from serving.schemas.dashboard import DashboardStats, FeaturedLora, FeedItem
 from warehouse import facets
+from warehouse.jobs import JobStatus
 from warehouse.models import utc_now
-from warehouse.queries import breakdowns, dashboard
+from warehouse.queries import breakdowns, dashboard, jobs
 
 router = APIRouter(prefix="/dashboard", tags=["dashboard"])
 
@@ -49,13 +50,13 @@ def _library(services: Services) -> dict[str, Any]:
             "loras_with_embeddings": embedded,
             "recent_imports": dashboard.recent_imports(connection, utc_now() - _RECENT),
             **groups,
-            "deliveries_by_status": {},
+            "deliveries_by_status": jobs.counts_by_status(connection),
             **{name: published.values.get(name) for name in _PUBLISHED},
             "published_at": published.at,
         }
 
 
-def _system(services: Services, dagster: str) -> dict[str, Any]:
+def _system(services: Services, dagster: str, queue: dict[str, int]) -> dict[str, Any]:
     disk = shutil.disk_usage(services.settings.data_dir)
     devices = services.figures.devices()
     gpus = [device for device in devices if device.kind != "cpu"]
@@ -66,7 +67,7 @@ def _system(services: Services, dagster: str) -> dict[str, Any]:
         "status": "healthy" if healthy else "degraded",
         "gpu_status": ", ".join(device.name for device in gpus) if gpus else "none",
         "gpu_memory": f"{memory / 2**30:.1f} GiB" if memory else None,
-        "queue_status": "idle",
+        "queue_status": _queue_status(queue),
         "storage_usage": round(disk.used / disk.total, 4),
         "storage_free_bytes": disk.free,
         "memory_usage": round(psutil.virtual_memory().percent / 100, 4),
@@ -74,6 +75,11 @@ def _system(services: Services, dagster: str) -> dict[str, Any]:
         "dagster_status": dagster,
         "dagster_url": services.settings.dagster_url,
     }
+
+
+def _queue_status(counted: dict[str, int]) -> str:
+    running, waiting = counted[JobStatus.RUNNING.value], counted[JobStatus.PENDING.value]
+    return f"{running} running, {waiting} waiting" if running or waiting else "idle"
 
 
 @router.get(
@@ -87,7 +93,7 @@ async def get_stats(services: ServicesDep) -> Response:
     """Totals and groups are of this moment; figures that need a scan are as of the last publication."""
     dagster = await services.orchestrator.state()
     stats = await run_in_threadpool(_library, services)
-    system = await run_in_threadpool(_system, services, dagster.status)
+    system = await run_in_threadpool(_system, services, dagster.status, stats["deliveries_by_status"])
     return encoding.answer({"stats": stats, "system_health": system})
 
 

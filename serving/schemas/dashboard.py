@@ -29,7 +29,7 @@ class LibraryStats(BaseModel):
     by_author: list[Group] = Field(description="The 20 most frequent.")
     by_nsfw_level: list[Group]
     top_tags: list[Group] = Field(description="The 20 most frequent.")
-    deliveries_by_status: dict[str, int]
+    deliveries_by_status: dict[str, int] = Field(description="Generations are deliveries too. Zeros included.")
     file_bytes: int | None = Field(description="Bytes of the weight files that are there.")
     wasted_bytes: int | None = Field(description="Bytes that one copy of every duplicated file would free.")
     documents: int | None
@@ -45,7 +45,7 @@ class SystemHealth(BaseModel):
     status: str = Field(description="`healthy`, or `degraded` while something is not ready.")
     gpu_status: str
     gpu_memory: str | None
-    queue_status: str
+    queue_status: str = Field(description="`idle`, or how many deliveries and generations run and wait.")
     storage_usage: float = Field(description="Share of the data folder's disk that is used, 0..1.")
     storage_free_bytes: int
     memory_usage: float = Field(description="Share of the machine's memory that is used, 0..1.")
@@ -73,7 +73,13 @@ class DashboardStats(BaseModel):
                         "by_author": [{"value": "brushwork", "count": 41}],
                         "by_nsfw_level": [{"value": "1", "count": 5000}],
                         "top_tags": [{"value": "style", "count": 2100}],
-                        "deliveries_by_status": {},
+                        "deliveries_by_status": {
+                            "pending": 0,
+                            "running": 1,
+                            "succeeded": 41,
+                            "failed": 2,
+                            "cancelled": 0,
+                        },
                         "file_bytes": 912680550400,
                         "wasted_bytes": 0,
                         "documents": 5000,
@@ -86,7 +92,7 @@ class DashboardStats(BaseModel):
                         "status": "healthy",
                         "gpu_status": "none",
                         "gpu_memory": None,
-                        "queue_status": "idle",
+                        "queue_status": "1 running, 0 waiting",
                         "storage_usage": 0.41,
                         "storage_free_bytes": 812680550400,
                         "memory_usage": 0.37,
