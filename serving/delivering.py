@@ -28,9 +28,8 @@ def find_mode(mode: str, settings: Settings, loc: Loc = ("body", "mode")) -> Bac
     """
     plugin = plugins().get(mode)
     if plugin is None:
-        raise problems.invalid(
-            loc, f"{mode[:64]!r} is none of the modes: {', '.join(sorted(plugins()))}", "unknown_mode"
-        )
+        known = ", ".join(sorted(plugins()))
+        raise problems.invalid(loc, f"{mode[:64]!r} is none of the modes: {known}", "unknown_mode")
     if not plugin.is_configured(settings):
         raise problems.invalid(loc, f"{mode} is not configured: the settings name no server for it", "not_configured")
     return plugin

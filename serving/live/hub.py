@@ -78,6 +78,7 @@ class Hub:
             # A number that no event has yet would make the listener deaf until there is one.
             position = min(after, await run_in_threadpool(self._last))
             while True:
+                told = self._position
                 page = await run_in_threadpool(self._read, position)
                 for event in page:
                     position = event.seq
@@ -89,8 +90,8 @@ class Hub:
                     listener.position = position
                     return
                 if not page:
-                    # The last ones were pruned meanwhile.
-                    position = self._position
+                    # What had been told before this look and is not in it was pruned; what was told since may be there.
+                    position = max(position, told)
         finally:
             listener.is_catching_up = False
 

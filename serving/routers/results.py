@@ -19,10 +19,10 @@ from serving.schemas.results import (
     ChangedResults,
     Export,
     Favorite,
+    ImageResult,
     ManyFavorites,
     ManyResults,
     Rating,
-    Result,
 )
 from warehouse import gallery, ids
 from warehouse.models import utc_now
@@ -140,7 +140,7 @@ def _not_among(asked: Sequence[str], found: Sequence[str]) -> list[str]:
     "/results",
     summary="List generated pictures",
     operation_id="list_generation_results",
-    response_model=list[Result],
+    response_model=list[ImageResult],
     responses=problems.documented(422),
 )
 def list_results(
@@ -203,7 +203,7 @@ def _latest(first: datetime | None, second: datetime | None) -> datetime | None:
     "/results/{result_id}",
     summary="Get one generated picture's record",
     operation_id="get_generation_result",
-    response_model=Result,
+    response_model=ImageResult,
     responses=problems.documented(404),
 )
 def get_result(services: ServicesDep, result_id: ResultId) -> Response:
@@ -266,7 +266,7 @@ def mark_results(services: ServicesDep, body: ManyFavorites) -> Response:
     "/results/{result_id}/rating",
     summary="Rate a generated picture",
     operation_id="rate_generation_result",
-    response_model=Result,
+    response_model=ImageResult,
     responses=problems.documented(404, 422),
 )
 def rate_result(services: ServicesDep, result_id: ResultId, body: Rating) -> Response:
@@ -280,7 +280,7 @@ def rate_result(services: ServicesDep, result_id: ResultId, body: Rating) -> Res
     "/results/{result_id}/favorite",
     summary="Mark a generated picture",
     operation_id="mark_generation_result",
-    response_model=Result,
+    response_model=ImageResult,
     responses=problems.documented(404, 422),
 )
 def mark_result(services: ServicesDep, result_id: ResultId, body: Favorite) -> Response:

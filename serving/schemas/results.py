@@ -32,7 +32,7 @@ _RESULT_EXAMPLE: dict[str, Any] = {
 }
 
 
-class ResultLora(BaseModel):
+class ImageResultLora(BaseModel):
     """An adapter that was asked for by id."""
 
     id: str
@@ -40,7 +40,7 @@ class ResultLora(BaseModel):
     weight: float
 
 
-class Result(BaseModel):
+class ImageResult(BaseModel):
     """A picture, with what it was made of. What is not known is absent."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_RESULT_EXAMPLE]})
@@ -63,7 +63,7 @@ class Result(BaseModel):
     seed: int = 0
     sampler_name: str = ""
     rating: int = Field(0, description="1..5.")
-    loras: list[ResultLora] = []
+    loras: list[ImageResultLora] = []
 
 
 class Rating(BaseModel):
