@@ -9,7 +9,6 @@ the server, and nothing is done twice. Messages of the WebSocket are for the pro
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from pipelines.backends.comfyui.workflow import (
 from pipelines.backends.library import Library
 from pipelines.backends.loras import Listing, SentLora
 from pipelines.backends.outcomes import again, cancelled, failed, succeeded
-from pipelines.backends.parameters import MAX_SEED, size_warnings
+from pipelines.backends.parameters import any_seed, size_warnings
 from pipelines.backends.pictures import Made
 from pipelines.backends.submission import TaskSubmission
 from warehouse.backends import BackendPlugin, Outcome, Progress
@@ -194,15 +193,10 @@ class _Generation(TaskSubmission):
             "width": params.width // _MULTIPLE * _MULTIPLE,
             "height": params.height // _MULTIPLE * _MULTIPLE,
             "batch_size": params.batch_size,
-            "seed": params.seed if params.seed >= 0 else self._any_seed(),
+            "seed": params.seed if params.seed >= 0 else any_seed(self._job.id),
             "clip_skip": params.clip_skip,
             "clip_stop": -params.clip_skip,
         }
-
-    def _any_seed(self) -> int:
-        """A seed that no one chose, and the same in every attempt: a graph that was sent before is found, not made
-        anew."""
-        return int.from_bytes(hashlib.sha256(self._job.id.encode()).digest()[:4], "big") & MAX_SEED
 
     # Sending and following.
 
