@@ -176,7 +176,10 @@ def check_params(plugin: BackendPlugin, prompt: str, params: Mapping[str, Any], 
         model = plugin.params.model_validate(dict(params))
     except ValidationError as error:
         raise ParamsError(
-            [Complaint(each["loc"], each["msg"], each["type"]) for each in error.errors(include_url=False)]
+            [
+                Complaint(each["loc"], each["msg"].removeprefix("Value error, "), each["type"])
+                for each in error.errors(include_url=False)
+            ]
         ) from error
     plugin.check(model, prompt, settings)
     return model.model_dump(mode="json", exclude_unset=True)

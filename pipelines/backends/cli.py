@@ -36,6 +36,7 @@ MAX_OUTPUT_BYTES = 64 * 1024
 MAX_ARGUMENT_BYTES = 128 * 1024 - 1
 """Linux takes no longer single argument."""
 _PATH = "/usr/local/bin:/usr/bin:/bin"
+_POLL_SECONDS = 0.01
 _GRACE_SECONDS = 2.0
 """Between asking a command to stop and killing it; and what its children have to close its outputs."""
 
@@ -203,7 +204,7 @@ class _Run:
 
     async def _wait(self, process: asyncio.subprocess.Process) -> str | None:
         """Wait for the end of the command; what ended it, if not itself."""
-        ended = asyncio.create_task(process.wait())
+        ended = asyncio.create_task(_exit(process))
         stopped = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait((ended, stopped), timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -247,9 +248,15 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         _signal(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
+            await asyncio.wait_for(_exit(process), _GRACE_SECONDS)
     _signal(process.pid, signal.SIGKILL)
-    await process.wait()
+    await _exit(process)
+
+
+async def _exit(process: asyncio.subprocess.Process) -> None:
+    """Wait until a process has ended. `Process.wait` waits for its outputs too, which a child may hold open."""
+    while process.returncode is None:
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _signal(group: int, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""`prune_history`: what grows without end is cut: old runs of Dagster and old generations of published files.
+"""`prune_history`: what grows without end is cut: old runs of Dagster, old generations of published files, old jobs.
 
 Dagster keeps every run for ever; on a library that is watched that is the larger of the two.
 """
@@ -13,6 +13,7 @@ from pipelines.keys import ANALYTICS, INDEX
 from pipelines.resources import Warehouse
 from warehouse.contracts import Job
 from warehouse.generations import collect
+from warehouse.jobs import prune
 
 _BATCH = 100
 _TERMINAL = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -25,6 +26,14 @@ class OldRunsConfig(dg.Config):
     """Which runs are old."""
 
     keep_days: int = Field(default=30, ge=1, description="Runs that ended longer ago than this are deleted.")
+
+
+class OldJobsConfig(dg.Config):
+    """Which jobs are old."""
+
+    keep_days: int = Field(
+        default=30, ge=1, description="Deliveries and generations that ended longer ago than this are deleted."
+    )
 
 
 class OldGenerationsConfig(dg.Config):
@@ -83,11 +92,22 @@ def collect_old_generations(
     return len(collected)
 
 
+@dg.op(description="Deletes deliveries and generations that ended long ago, with their events.")
+def delete_old_jobs(
+    context: dg.OpExecutionContext, config: OldJobsConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> int:
+    """Delete old jobs; returns how many."""
+    deleted = prune(warehouse.database, datetime.now(UTC) - timedelta(days=config.keep_days))
+    context.add_output_metadata({"deleted": deleted})
+    return deleted
+
+
 @dg.job(
     name=Job.PRUNE_HISTORY,
-    description="Delete old runs and old generations of published files; what is shown and served stays.",
+    description="Delete old runs, old jobs, and old generations of published files; what is shown and served stays.",
 )
 def prune_history() -> None:
-    """Both, independent of each other."""
+    """All of it, independent of each other."""
     delete_old_runs()
+    delete_old_jobs()
     collect_old_generations()

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from sqlalchemy import select, update
 
 from pipelines.jobs.upkeep import prune_history
 from pipelines.resources import Warehouse
+from tests.warehouse.jobs.work import put
 from warehouse.engine import Database
 from warehouse.generations import Manifest, current, publish
+from warehouse.jobs import cancel
+from warehouse.models import Job
 from warehouse.settings import Settings
 
 
@@ -87,3 +91,15 @@ def test_old_generations_are_collected_and_the_current_one_stays(
     assert now is not None
     assert now.name == names[-1]
     assert (now.path / "part").exists()
+
+
+def test_old_jobs_go(instance: dg.DagsterInstance, sqlite_database: Database, settings: Settings) -> None:
+    ids = [put(sqlite_database).id for _ in range(2)]
+    with sqlite_database.write() as connection:
+        cancel(connection, ids[0])
+        connection.execute(
+            update(Job).where(Job.id == ids[0]).values(finished_at=datetime.now(UTC) - timedelta(days=31))
+        )
+    assert _prune(instance, sqlite_database, settings).output_for_node("delete_old_jobs") == 1
+    with sqlite_database.read() as connection:
+        assert connection.execute(select(Job.id)).scalars().all() == ids[1:]

@@ -79,8 +79,7 @@ def scratch_settings(database: Database, data_dir: Path, models_dir: Path, **fie
         _env_file=None,
         data_dir=data_dir,
         database_url=database.engine.url.render_as_string(hide_password=False),
-        dagster_url="http://127.0.0.1:9",
-        **fields,
+        **{"dagster_url": "http://127.0.0.1:9", **fields},
     )
 
 
