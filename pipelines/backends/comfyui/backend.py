@@ -35,7 +35,7 @@ from pipelines.backends.parameters import any_seed, size_warnings
 from pipelines.backends.pictures import Made
 from pipelines.backends.submission import TaskSubmission
 from warehouse.backends import BackendPlugin, Outcome, Progress
-from warehouse.generating import Failure
+from warehouse.generating import PREVIEW, Failure
 from warehouse.jobs import ClaimedJob, JobKind
 from warehouse.lora_tokens import TOKEN
 from warehouse.pictures import PictureStore, UnknownPictureError
@@ -276,7 +276,7 @@ class _Generation(TaskSubmission):
                     elif (progress := meter.read(message)) is not None:
                         details: dict[str, Any] = {"step": progress.step, "steps": progress.steps}
                         if preview is not None:
-                            details["preview"], preview = preview, None
+                            details[PREVIEW], preview = preview, None
                         self._tell(Progress(100 * progress.fraction, details))
                     if meter.is_over:
                         self._is_told.set()
