@@ -15,6 +15,9 @@ PICTURES: Final = "pictures"
 LORA_REPORT: Final = "lora_report"
 """Member of both: the LoRAs of the prompt by what became of them."""
 
+PREVIEW: Final = "preview"
+"""Member of a progress: a small picture of what is being made, in base64."""
+
 
 class Failure(StrEnum):
     """Why a generation failed, so that who waits for it can be answered by a status that fits."""

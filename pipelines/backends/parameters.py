@@ -4,6 +4,7 @@ Belongs here: what holds for all. Does not: what one backend takes besides (its 
 passed on to the target as it came.
 """
 
+import hashlib
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -56,6 +57,12 @@ class GenerationParams(BaseModel):
     def stated(self) -> dict[str, Any]:
         """What was stated, without what is ours."""
         return {name: value for name, value in self.model_dump(exclude_unset=True).items() if name not in OURS}
+
+
+def any_seed(job_id: str) -> int:
+    """A seed for a job that states none, the same in each of its attempts: one that a target has already is found
+    again, not made anew."""
+    return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4], "big")
 
 
 def size_warnings(params: GenerationParams, multiple: int) -> list[str]:

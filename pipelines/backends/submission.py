@@ -5,10 +5,16 @@ Belongs here: the life of that task. Does not: what it does.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
+from typing import Any, Final
 
 from warehouse.backends import Outcome, Progress
+from warehouse.generating import PREVIEW
 from warehouse.jobs import ClaimedJob
+
+PACE_SECONDS: Final = 0.25
+"""Between two events: the lane drops what comes faster than it writes, and a preview must not be among that."""
 
 
 class TaskSubmission(ABC):
@@ -33,22 +39,23 @@ class TaskSubmission(ABC):
         return self._task.done()
 
     async def events(self) -> AsyncIterator[Progress]:
-        """Progress until the work ends; who reads slowly gets the newest."""
+        """Progress until the work ends, a few times a second; who reads slowly gets the newest."""
         while True:
-            await self._until_news()
+            await self._wait(self._news.wait())
+            self._news.clear()
             newest, self._newest = self._newest, None
             if newest is not None:
                 yield newest
             if self._task.done():
                 return
+            await self._wait(asyncio.wait({self._task}, timeout=PACE_SECONDS))
 
-    async def _until_news(self) -> None:
+    async def _wait(self, what: Awaitable[Any]) -> None:
         try:
-            await self._news.wait()
+            await what
         except asyncio.CancelledError:
             await self._abandon()
             raise
-        self._news.clear()
 
     async def result(self) -> Outcome:
         """The outcome of the work."""
@@ -68,6 +75,9 @@ class TaskSubmission(ABC):
         await asyncio.gather(self._task, return_exceptions=True)
 
     def _tell(self, progress: Progress) -> None:
+        before = self._newest.details if self._newest is not None else {}
+        if PREVIEW in before and PREVIEW not in progress.details:
+            progress = replace(progress, details={**progress.details, PREVIEW: before[PREVIEW]})
         self._newest = progress
         self._news.set()
 

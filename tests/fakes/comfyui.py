@@ -69,10 +69,13 @@ class FakeComfyUI:
         self._interrupt = False
         self._worker: asyncio.Task[None] | None = None
         self._due = asyncio.Event()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop that serves it, once it was asked something."""
 
     @property
     def app(self) -> Starlette:
-        """The server as an ASGI application."""
+        """The server as an ASGI application, for one event loop; what it has in its history stays for the next."""
+        self._worker, self._due = None, asyncio.Event()
         return Starlette(
             routes=[
                 Route("/prompt", self._submit, methods=["POST"]),
@@ -80,6 +83,7 @@ class FakeComfyUI:
                 Route("/queue", self._queue, methods=["GET"]),
                 Route("/queue", self._change_queue, methods=["POST"]),
                 Route("/interrupt", self._stop, methods=["POST"]),
+                Route("/history", self._change_history, methods=["POST"]),
                 Route("/history/{prompt_id}", self._one_history, methods=["GET"]),
                 Route("/object_info/{name}", self._object_info, methods=["GET"]),
                 Route("/models/loras", self._models, methods=["GET"]),
@@ -289,6 +293,11 @@ class FakeComfyUI:
         found = self._history.get(prompt_id)
         return JSONResponse({} if found is None else {prompt_id: found})
 
+    async def _change_history(self, request: Request) -> Response:
+        for prompt_id in (await request.json()).get("delete", ()):
+            self._history.pop(prompt_id, None)
+        return Response()
+
     async def _object_info(self, request: Request) -> Response:
         name = request.path_params["name"]
         choice = _CHOICES.get(name)
@@ -310,6 +319,7 @@ class FakeComfyUI:
         return Response(status_code=404) if picture is None else Response(picture, media_type="image/png")
 
     async def _stats(self, _request: Request) -> Response:
+        self.loop = asyncio.get_running_loop()
         return JSONResponse({"system": {"os": "posix", "comfyui_version": "0.3.64"}, "devices": []})
 
 

@@ -6,18 +6,16 @@ A report counts only while the job is its reporter's: a lane that lost its lease
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, delete, update
 
+from warehouse.generating import PREVIEW
 from warehouse.jobs.changes import Change, EventType, JobStatus, record, status_event
 from warehouse.jobs.claiming import ClaimedJob
 from warehouse.jobs.traces import Succeeded, record_traces
 from warehouse.models import Job, JobEvent, utc_now
 from warehouse.models.base import JsonObject
-
-PREVIEW: Final = "preview"
-"""Member of a tick's details: a small picture in base64."""
 
 
 @dataclass(frozen=True, slots=True)

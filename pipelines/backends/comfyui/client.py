@@ -4,6 +4,7 @@ Belongs here: requests, statuses, errors, the connection. Does not: graphs (`wor
 We choose the id of a graph, so that a submission whose answer was lost is found again instead of being sent twice.
 """
 
+import base64
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -53,8 +54,13 @@ class ComfyClient:
 
     def __init__(self, base_url: str) -> None:
         """A client; nothing is sent yet."""
-        self.base_url = base_url.rstrip("/")
-        self._http = httpx.AsyncClient(base_url=self.base_url, timeout=_TIMEOUT, trust_env=False)
+        url = httpx.URL(base_url)
+        # Messages name the address, so it must not hold a password.
+        self.base_url = str(url.copy_with(userinfo=b"", query=None, fragment=None)).rstrip("/")
+        user = f"{url.username}:{url.password}".encode()
+        # ComfyUI asks for none; a proxy before it may.
+        self._headers = {"Authorization": f"Basic {base64.b64encode(user).decode()}"} if url.username else {}
+        self._http = httpx.AsyncClient(base_url=self.base_url, headers=self._headers, timeout=_TIMEOUT, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,6 +68,10 @@ class ComfyClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     # What it has.
@@ -116,6 +126,10 @@ class ComfyClient:
         entry = said.get(prompt_id)
         return _finished(entry) if isinstance(entry, Mapping) else None
 
+    async def forget(self, prompt_id: str) -> None:
+        """Take a graph out of the history, so that its id can be used again."""
+        await self._json("POST", "/history", body={"delete": [prompt_id]})
+
     async def cancel(self, prompt_id: str) -> None:
         """Take a graph out of the queue, or stop it where it runs; nothing happens to any other."""
         await self._json("POST", "/queue", body={"delete": [prompt_id]})
@@ -139,11 +153,10 @@ class ComfyClient:
         from websockets.exceptions import InvalidHandshake, WebSocketException
 
         scheme = "wss" if self.base_url.startswith("https") else "ws"
-        address = f"{scheme}://{self.base_url.partition('://')[2]}/ws"
+        address = f"{scheme}://{self.base_url.partition('://')[2]}/ws?clientId={client_id}"
+        options: dict[str, Any] = {"max_size": 32 * 2**20, "open_timeout": 5, "proxy": None}
         try:
-            async with connect(
-                f"{address}?clientId={client_id}", max_size=32 * 2**20, open_timeout=5, proxy=None
-            ) as socket:
+            async with connect(address, additional_headers=self._headers, **options) as socket:
                 async for message in socket:
                     yield message
         except (OSError, InvalidHandshake, WebSocketException, TimeoutError) as error:

@@ -38,7 +38,7 @@ from pipelines.backends.webui.outcome import OutcomeError, read_outcome
 from pipelines.backends.webui.parameters import WebUIParams, check, request_of, warnings_of
 from pipelines.backends.webui.progress import ProgressMeter
 from warehouse.backends import BackendPlugin, Outcome, Progress
-from warehouse.generating import Failure
+from warehouse.generating import PREVIEW, Failure
 from warehouse.jobs import ClaimedJob, JobKind
 from warehouse.lora_tokens import TOKEN
 from warehouse.pictures import PictureStore, UnknownPictureError
@@ -305,7 +305,7 @@ class _Generation(TaskSubmission):
             self._previewed_at = now
             preview = await asyncio.to_thread(_preview, image)
             if preview is not None:
-                details["preview"] = preview
+                details[PREVIEW] = preview
         self._tell(Progress(100 * progress.fraction, details))
 
     async def _lost(self, error: NoAnswerError) -> Outcome:

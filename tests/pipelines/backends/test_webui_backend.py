@@ -79,7 +79,7 @@ def test_pictures_are_kept_by_what_they_are_and_described(
 
 def test_progress_rises_over_sub_jobs_and_passes(tables: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.03)
-    done = generate(FakeSDNext(step_seconds=0.04), tables, steps=8, n_iter=2)
+    done = generate(FakeSDNext(step_seconds=0.12), tables, steps=8, n_iter=2)
     percents = [progress.percent for progress in done.progress]
     assert percents == sorted(percents)
     assert any(0 < percent < 50 for percent in percents)
@@ -90,7 +90,7 @@ def test_progress_rises_over_sub_jobs_and_passes(tables: Settings, monkeypatch: 
 
 def test_progress_of_a_server_without_sub_jobs(tables: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.03)
-    done = generate(FakeSDNext(Dialect.A1111, step_seconds=0.04), tables, steps=8, n_iter=2)
+    done = generate(FakeSDNext(Dialect.A1111, step_seconds=0.12), tables, steps=8, n_iter=2)
     percents = [progress.percent for progress in done.progress]
     assert percents == sorted(percents)
     assert len(set(percents)) > 3
