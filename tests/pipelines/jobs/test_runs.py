@@ -12,7 +12,7 @@ from pipelines.delivery_definitions import build_delivery_definitions
 from pipelines.jobs.runs import deliver
 from pipelines.resources import Warehouse
 from pipelines.sensors.lanes import lane_watch
-from tests.pipelines.jobs.working import put, show
+from tests.pipelines.jobs.working import put, show, until
 from tests.pipelines.receiver import Receiver, receiving
 from warehouse.contracts import LaneJob, Tag, lane_config
 from warehouse.engine import Database
@@ -105,10 +105,14 @@ def test_a_lane_without_a_backend_fails_with_the_names_there_are(
 
 def test_a_second_run_ends_at_once(warehouse: Warehouse, instance: dg.DagsterInstance, receiver: Receiver) -> None:
     put(warehouse.database, {"url": f"{receiver.url}/slow"})
-    first = threading.Thread(target=lambda: _run(warehouse, dg.DagsterInstance.ephemeral()))
+
+    def run_apart() -> None:
+        with dg.DagsterInstance.ephemeral() as apart:
+            _run(warehouse, apart)
+
+    first = threading.Thread(target=run_apart)
     first.start()
-    while not receiver.received:
-        pass
+    until(lambda: len(receiver.received) == 1)
     second = _run(warehouse, instance)
     assert second.success
     output = next(event for event in second.all_events if event.is_successful_output)
