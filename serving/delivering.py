@@ -14,10 +14,12 @@ from sqlalchemy import Connection
 from serving import problems
 from serving.delivery_parameters import MAX_DEPTH
 from warehouse.backends import BackendPlugin, Complaint, ParamsError, check_params, plugins
-from warehouse.jobs import Enqueued, KeyReused, NewJob, UnstorableError, enqueue
+from warehouse.jobs import Enqueued, JobKind, KeyReused, NewJob, UnstorableError, enqueue
 from warehouse.settings import Settings
 
 Loc = tuple[str | int, ...]
+
+_NESTED: Final = "generation_params"
 
 
 def find_mode(mode: str, settings: Settings, loc: Loc = ("body", "mode")) -> BackendPlugin:
@@ -64,11 +66,21 @@ def prepare(
     plugin = find_mode(mode, settings, places.mode)
     if is_deeper(params, MAX_DEPTH):
         raise problems.invalid(places.params, f"is nested deeper than {MAX_DEPTH} levels")
+    if plugin.kind is JobKind.GENERATION:
+        params = _flat(params)
     try:
         checked = check_params(plugin, prompt, params, settings)
     except ParamsError as error:
         raise _as_problem(error.complaints, places) from error
     return NewJob(plugin.kind, plugin.name, plugin.lane, prompt, checked, plugin.max_attempts, priority)
+
+
+def _flat(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Parameters of a generation without the level that front ends of other servers put them under."""
+    nested = params.get(_NESTED)
+    if not isinstance(nested, Mapping):
+        return params
+    return {**{name: value for name, value in params.items() if name != _NESTED}, **nested}
 
 
 def is_deeper(value: Any, levels: int) -> bool:

@@ -419,6 +419,18 @@ def test_nobodys_job_is_not_found(sqlite_client: httpx.Client, job_id: str) -> N
     problem(sqlite_client.put(f"{API}/results/{job_id}/rating", json={"rating": 3}), 404)
 
 
+def test_parameters_may_stand_one_level_deeper_as_other_front_ends_send_them(at: Studio) -> None:
+    nested = {"generation_params": {**SMALL, "prompt": "another"}, "mode": "immediate"}
+    delivery = {"mode": "sdnext", "sdnext": nested}
+    composed = at.client.post("/api/v1/compose", json={"prefix": "a knight", "delivery": delivery}).json()
+    with at.working():
+        at.finished(composed["delivery"]["id"])
+    (sent,) = at.sent()
+    assert (sent["prompt"], sent["steps"], sent["seed"]) == ("a knight", SMALL["steps"], SMALL["seed"])
+    wrong = {"prompt": "a", "mode": "sdnext", "params": {"generation_params": {"steps": 0}}}
+    problem(at.client.post("/api/v1/deliveries", json=wrong), 422)
+
+
 def test_a_composed_prompt_is_delivered(at: Studio) -> None:
     (known, _) = two_loras(at)
     body = {"prefix": "a knight", "adapters": [{"id": known}], "delivery": {"mode": "sdnext", "sdnext": SMALL}}
