@@ -16,15 +16,18 @@ from serving import logs, problems, web
 from serving.addresses import AddressGuard
 from serving.analysts import Analysts
 from serving.answer_cache import AnswerCache
+from serving.backends import Backends
 from serving.deps import Services
 from serving.documentation import install as install_documentation
 from serving.embedding import Embedder
 from serving.figures import Figures
+from serving.live import Hub
 from serving.machine import Machine
 from serving.metrics import Metrics
 from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, RequestContext, UnexpectedErrors
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
+from serving.results import Results
 from serving.routers import (
     adapters,
     analytics,
@@ -32,8 +35,11 @@ from serving.routers import (
     compose,
     dashboard,
     deliveries,
+    generation,
+    live,
     metrics,
     recommendations,
+    results,
     system,
 )
 from serving.runs import LaneRuns
@@ -43,6 +49,7 @@ from serving.tracing import StatementSpans, Tracing, TracingError, open_provider
 from serving.version import VERSION
 from warehouse import migrations
 from warehouse.engine import Database, open_database
+from warehouse.pictures import PictureStore
 from warehouse.settings import Settings, get_settings
 from warehouse.statements import observe
 
@@ -53,6 +60,9 @@ _PARTS = (
     adapters,
     compose,
     deliveries,
+    generation,
+    results,
+    live,
     recommendations,
     dashboard,
     analytics,
@@ -80,6 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         spans = StatementSpans(provider, database.engine.dialect.name) if provider else None
         statements = observe(database.engine, slow_seconds=settings.slow_statement_ms / 1000, executed=spans)
         orchestrator = Orchestrator(settings)
+        pictures = PictureStore(settings.pictures_dir)
         services = Services(
             settings=settings,
             database=database,
@@ -92,7 +103,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             metrics=counted,
             answers=AnswerCache(database, settings),
             embedder=Embedder(database, settings, orchestrator),
+            hub=Hub(database),
+            pictures=pictures,
+            results=Results(pictures, signer),
             runs=LaneRuns(database, settings),
+            backends=Backends(settings),
         )
         counted.watch(database, statements, services.recommender)
         app.state.services = services
@@ -109,6 +124,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             services.recommender.stop()
             services.analysts.close()
             services.answers.stop()
+            await services.hub.close()
             await services.runs.close()
             await services.orchestrator.close()
             database.dispose()
@@ -188,6 +204,8 @@ def _add_routes(app: FastAPI) -> None:
         aliases.include_router(router)
     app.include_router(aliases)
     app.include_router(metrics.router)
+    for prefix in ("", "/api", "/api/v1", "/api/v1/generation"):
+        app.include_router(live.websockets, prefix=prefix)
 
 
 def __getattr__(name: str) -> FastAPI:

@@ -6,11 +6,12 @@ composes. Does not: the rules, and what is done with the prompt.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 from sqlalchemy import Connection
 
-from serving import advice, composition
+from serving import advice, composition, problems
 from serving.advice import Advice
 from serving.composition import Composition, Member, Token
 from warehouse import ids
@@ -36,6 +37,23 @@ class UnknownAdaptersError(LookupError):
     def __init__(self, positions: Sequence[int]) -> None:
         super().__init__(f"{len(positions)} adapters do not exist")
         self.positions = tuple(positions)
+
+
+def unknown_adapters(
+    loc: Sequence[str | int], ingredients: Sequence[Ingredient], error: UnknownAdaptersError
+) -> problems.Problem:
+    """422 for adapters that do not exist, in a list that stands at `loc`."""
+    errors = [
+        {
+            "loc": [*loc, position, "id"],
+            "msg": f"there is no adapter {ingredients[position].id[:100]!r}",
+            "type": "unknown_adapter",
+        }
+        for position in error.positions
+    ]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    where = ".".join(str(part) for part in errors[0]["loc"])
+    return problems.Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {errors[0]['msg']}{more}", errors=errors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,21 @@ Belongs here: what every route that queues something shares. Does not: routes, a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from serving import problems
+from serving.delivery_parameters import MAX_DEPTH
 from warehouse.backends import BackendPlugin, Complaint, ParamsError, check_params, plugins
-from warehouse.jobs import Enqueued, KeyReused, NewJob, UnstorableError, enqueue
+from warehouse.jobs import Enqueued, JobKind, KeyReused, NewJob, UnstorableError, enqueue
 from warehouse.settings import Settings
 
 Loc = tuple[str | int, ...]
+
+_NESTED: Final = "generation_params"
 
 
 def find_mode(mode: str, settings: Settings, loc: Loc = ("body", "mode")) -> BackendPlugin:
@@ -26,10 +30,23 @@ def find_mode(mode: str, settings: Settings, loc: Loc = ("body", "mode")) -> Bac
     """
     plugin = plugins().get(mode)
     if plugin is None:
-        raise problems.invalid(loc, f"is none of the modes: {', '.join(sorted(plugins()))}", "unknown_mode")
+        known = ", ".join(sorted(plugins()))
+        raise problems.invalid(loc, f"{mode[:64]!r} is none of the modes: {known}", "unknown_mode")
     if not plugin.is_configured(settings):
         raise problems.invalid(loc, f"{mode} is not configured: the settings name no server for it", "not_configured")
     return plugin
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the parts of a request stand, for what is said of them."""
+
+    mode: Loc = ("body", "mode")
+    prompt: Loc = ("body", "prompt")
+    params: Loc = ("body", "params")
+
+
+IN_BODY: Final = Places()
 
 
 def prepare(
@@ -38,31 +55,52 @@ def prepare(
     params: Mapping[str, Any],
     settings: Settings,
     *,
-    loc: Loc = ("body",),
-    params_loc: Sequence[str | int] = ("params",),
+    places: Places = IN_BODY,
     priority: int = 0,
 ) -> NewJob:
     """The job of a request, checked; nothing is written.
 
-    Args:
-        loc: where the request stands, for its errors.
-        params_loc: where its parameters stand below that.
-
     Raises:
         Problem: 422, with what is wrong and where.
     """
-    plugin = find_mode(mode, settings, (*loc, "mode"))
+    plugin = find_mode(mode, settings, places.mode)
+    if is_deeper(params, MAX_DEPTH):
+        raise problems.invalid(places.params, f"is nested deeper than {MAX_DEPTH} levels")
+    if plugin.kind is JobKind.GENERATION:
+        params = _flat(params)
     try:
         checked = check_params(plugin, prompt, params, settings)
     except ParamsError as error:
-        raise _as_problem(error.complaints, loc, params_loc) from error
+        raise _as_problem(error.complaints, places) from error
     return NewJob(plugin.kind, plugin.name, plugin.lane, prompt, checked, plugin.max_attempts, priority)
 
 
-def _as_problem(complaints: Sequence[Complaint], loc: Loc, params_loc: Sequence[str | int]) -> problems.Problem:
+def _flat(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Parameters of a generation without the level that front ends of other servers put them under."""
+    nested = params.get(_NESTED)
+    if not isinstance(nested, Mapping):
+        return params
+    return {**{name: value for name, value in params.items() if name != _NESTED}, **nested}
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested in more levels than that."""
+    waiting = [(value, 1)]
+    while waiting:
+        item, level = waiting.pop()
+        parts = item.values() if isinstance(item, Mapping) else item if isinstance(item, list) else None
+        if parts is None:
+            continue
+        if level > levels:
+            return True
+        waiting.extend((part, level + 1) for part in parts)
+    return False
+
+
+def _as_problem(complaints: Sequence[Complaint], places: Places) -> problems.Problem:
     errors = [
         {
-            "loc": [*loc, "prompt"] if each.at_prompt else [*loc, *params_loc, *each.loc],
+            "loc": list(places.prompt) if each.at_prompt else [*places.params, *each.loc],
             "msg": each.message,
             "type": each.type,
         }
@@ -80,7 +118,7 @@ def put(
     *,
     idempotency_key: str | None = None,
     digest: str | None = None,
-    loc: Loc = ("body",),
+    places: Places = IN_BODY,
 ) -> Enqueued:
     """Put a job into its lane, last in the caller's transaction. Have `LaneRuns` look after the lane once it commits.
 
@@ -90,6 +128,7 @@ def put(
     try:
         return enqueue(connection, job, idempotency_key=idempotency_key, digest=digest)
     except UnstorableError as error:
-        raise problems.invalid((*loc, *error.loc), str(error)) from error
+        part, *rest = error.loc
+        raise problems.invalid((*(places.prompt if part == "prompt" else places.params), *rest), str(error)) from error
     except KeyReused as error:
         raise problems.invalid(("header", "Idempotency-Key"), str(error), "key_reused") from error

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 MAX_DEPTH: Final = 64
+"""Levels of lists and objects within parameters; whoever walks over them may do so by calling itself."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MODE: Final = "mode"
 _PARAMS: Final = "params"

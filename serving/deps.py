@@ -6,22 +6,26 @@ Dependencies are coroutines although none waits: FastAPI would run a plain funct
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Path
+from fastapi import Depends, Header, Path
 from starlette.requests import HTTPConnection
 
 from serving.analysts import Analysts
 from serving.answer_cache import AnswerCache
+from serving.backends import Backends
 from serving.embedding import Embedder
 from serving.figures import Figures
+from serving.live import Hub
 from serving.machine import Machine
 from serving.metrics import Metrics
 from serving.orchestrator import Orchestrator
 from serving.recommender import SharedRecommender
+from serving.results import Results
 from serving.runs import LaneRuns
 from serving.schemas.adapters import ADAPTER_ID
 from serving.signing import Signer
 from warehouse.audit import Actor
 from warehouse.engine import Database
+from warehouse.pictures import PictureStore
 from warehouse.settings import Settings
 
 
@@ -40,7 +44,11 @@ class Services:
     metrics: Metrics
     answers: AnswerCache
     embedder: Embedder
+    hub: Hub
+    pictures: PictureStore
+    results: Results
     runs: LaneRuns
+    backends: Backends
 
 
 async def _services(connection: HTTPConnection) -> Services:
@@ -63,3 +71,13 @@ ActorDep = Annotated[Actor, Depends(_actor)]
 AddressDep = Annotated[str | None, Depends(_address)]
 """The address of this machine at which the request came in; None where it was no network address."""
 AdapterId = Annotated[str, Path(description="The adapter's id.", examples=[ADAPTER_ID])]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="A name of the client's for this request: sent again with the same body, it gives the same answer "
+        "and does it once.",
+    ),
+]

@@ -14,7 +14,8 @@ from serving.problems import ProblemDetails, documented
 
 _DESCRIPTION = """
 Ask a library of LoRA adapters: list and search it, find what is similar, get recommendations for a prompt; compose
-the prompt of those in use; and change it: register, edit, activate, tag and delete adapters.
+the prompt of those in use, deliver it, and generate with it; and change it: register, edit, activate, tag and delete
+adapters.
 
 Errors are [problem details](https://www.rfc-editor.org/rfc/rfc9457) (`application/problem+json`). Times are RFC 3339
 with a zone, ids are UUIDs, null is "unknown". Every answer carries `X-Request-ID`; send your own to find it in the log.
@@ -25,6 +26,7 @@ _TAGS = [
     {"name": "adapters", "description": "The adapters of the library."},
     {"name": "compose", "description": "The prompt of the adapters in use."},
     {"name": "deliveries", "description": "Prompts to targets."},
+    {"name": "generation", "description": "Pictures by backends that generate, and what became of each."},
     {"name": "recommendations", "description": "What is similar, and what fits a prompt."},
     {"name": "dashboard", "description": "The library at a glance."},
     {"name": "audit", "description": "Who changed what."},

@@ -60,6 +60,8 @@ class ProblemDetails(BaseModel):
     instance: str = Field(description="The path of the request.")
     request_id: str = Field(description="The request's id, as in `X-Request-ID` and in the log.")
     errors: list[FieldError] | None = Field(None, description="With status 422: what is wrong with which value.")
+    job_id: str | None = Field(None, description="With a generation that was waited for: its job, which is kept.")
+    failure: str | None = Field(None, description="With a generation that failed: why, in one word.")
 
 
 class Problem(Exception):  # noqa: N818 - the standard's noun
@@ -74,6 +76,7 @@ class Problem(Exception):  # noqa: N818 - the standard's noun
         title: str | None = None,
         errors: Sequence[Mapping[str, Any]] | None = None,
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         """A problem.
 
@@ -84,6 +87,7 @@ class Problem(Exception):  # noqa: N818 - the standard's noun
             title: the title of that kind.
             errors: items with loc, msg and type.
             headers: further response headers.
+            members: further members of the details, under names of their own.
         """
         super().__init__(detail)
         self.status = status
@@ -92,6 +96,7 @@ class Problem(Exception):  # noqa: N818 - the standard's noun
         self.title = title or _TITLES.get(status) or HTTPStatus(status).phrase
         self.errors = list(errors) if errors is not None else None
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
 
 
 def not_found(what: str, key: str) -> Problem:
@@ -130,6 +135,7 @@ def response(problem: Problem, scope: Mapping[str, Any]) -> Response:
     }
     if problem.errors is not None:
         content["errors"] = problem.errors
+    content |= problem.members
     return Response(msgspec.json.encode(content), problem.status, problem.headers, MEDIA_TYPE)
 
 
@@ -220,8 +226,9 @@ _DESCRIPTIONS = {
     422: "A value of the request is not valid; `errors` says which and why.",
     429: "Too many requests; `Retry-After` says when to ask again.",
     500: "Something unexpected went wrong; the request id finds it in the log.",
+    502: "The backend cannot be reached, or failed; `failure` says how.",
     503: "What the answer needs is not ready yet; `Retry-After` says when to ask again.",
-    504: "The answer took too long to compute; ask for less.",
+    504: "It took longer than it may, or than is waited for; `job_id` is where to look.",
 }
 
 

@@ -6,7 +6,7 @@ know no more of it than stands here. Does not belong here: any backend, and the 
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -113,6 +113,20 @@ class ParamsError(ValueError):
         self.complaints = tuple(complaints)
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a target says of itself."""
+
+    version: str | None = None
+    """None where it does not say."""
+    checkpoints: Sequence[str] = ()
+    samplers: Sequence[str] = ()
+
+
+class UnavailableError(Exception):
+    """A target cannot be asked about itself. The message is for people, without secrets."""
+
+
 def _no_more_checks(_params: Any, _prompt: str, _settings: Settings) -> None:
     return None
 
@@ -129,6 +143,8 @@ class BackendPlugin:
         open: makes the backend, in the process and event loop of the lane; may import what is heavy.
         check: looks at what a model cannot: raises `ParamsError`. Quick, and asks nobody over a network.
         is_configured: whether the settings name a target; a mode without one is listed and refused.
+        describe: asks the target what it is, in seconds: raises `UnavailableError`. Called by the API, which gives up
+            waiting for it; None where there is nothing to ask.
         concurrency: how many jobs it has at once.
         max_attempts: how often a job is started before it has failed, crashes of our processes included.
     """
@@ -140,6 +156,7 @@ class BackendPlugin:
     open: Callable[[Settings], Backend]
     check: Callable[[Any, str, Settings], None] = _no_more_checks
     is_configured: Callable[[Settings], bool] = lambda _settings: True
+    describe: Callable[[Settings], Awaitable[Description]] | None = None
     concurrency: int = 1
     max_attempts: int = 2
 

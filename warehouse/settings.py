@@ -143,7 +143,17 @@ class Settings(BaseSettings):
     dagster_url: str = "http://127.0.0.1:3000"
     sdnext_url: AnyHttpUrl | None = None
     sdnext_auth: SecretStr | None = None
+    a1111_url: AnyHttpUrl | None = None
+    a1111_auth: SecretStr | None = None
     comfyui_url: AnyHttpUrl | None = None
+    comfyui_workflow: Path | None = None
+    """A workflow in ComfyUI's API format that generations are made with; none: text to picture."""
+    diffusers_model: Path | None = None
+    """A folder in the layout of diffusers, or a checkpoint (`.safetensors`)."""
+    generation_timeout_seconds: float = Field(default=1800.0, gt=0, le=86_400)
+    """A generation that takes longer is stopped."""
+    generate_wait_seconds: float = Field(default=600.0, gt=0, le=86_400)
+    """How long a request that waits for its pictures waits, queueing included; the generation goes on after it."""
     api_host: str = "127.0.0.1"
     """The address the API listens on; while it is loopback, deliveries may go to loopback."""
     cli_commands: dict[str, list[str]] = Field(default_factory=dict)
@@ -296,6 +306,11 @@ class Settings(BaseSettings):
     def generations_dir(self) -> Path:
         """Where published generations live, one folder per kind."""
         return self.data_dir / "generations"
+
+    @property
+    def pictures_dir(self) -> Path:
+        """Where generated pictures are kept."""
+        return self.data_dir / "pictures"
 
     @property
     def models_dir(self) -> Path:

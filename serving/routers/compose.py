@@ -6,14 +6,17 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from serving import composing, encoding, problems
+from serving import composing, delivering, encoding, problems
 from serving.composing import Composed, Ingredient, UnknownAdaptersError
+from serving.delivering import Places
 from serving.delivery_parameters import DeliveryError, delivery_parameters
 from serving.deps import Services, ServicesDep
-from serving.schemas.compose import ComposeAdapter, ComposeAnswer, ComposeDelivery, ComposeQuestion
+from serving.schemas.compose import ComposeAnswer, ComposeDelivery, ComposeQuestion
+from warehouse.jobs import JobStatus
 
 router = APIRouter(prefix="/compose", tags=["compose"])
 
+_DELIVERY = Places(mode=("body", "delivery", "mode"), prompt=("body", "prefix"), params=("body", "delivery"))
 _LOGGED_IDS = 50
 """Adapters that a line of the log names."""
 
@@ -46,7 +49,7 @@ def compose_prompt(services: ServicesDep, question: ComposeQuestion) -> Response
                 ingredients=ingredients,
             )
     except UnknownAdaptersError as error:
-        raise _unknown(question.adapters or [], error.positions) from error
+        raise composing.unknown_adapters(("body", "adapters"), ingredients or [], error) from error
     answer = composing.content(composed)
     if delivery is not None:
         answer["delivery"] = _queue(services, composed.composition.prompt, *delivery)
@@ -63,26 +66,13 @@ def _delivery(asked: ComposeDelivery | None) -> tuple[str, dict[str, Any]] | Non
         raise problems.invalid(("body", "delivery", *error.loc), str(error)) from error
 
 
-def _queue(services: Services, prompt: str, mode: str, params: dict[str, Any]) -> dict[str, str]:  # noqa: ARG001
-    """Queue a prompt for delivery: `{"id", "status"}`.
-
-    SEAM: no mode of delivery is there yet. Whoever adds them queues the job here, in one transaction.
-    """
-    raise problems.invalid(("body", "delivery", "mode"), f"{mode[:64]!r} is no mode of delivery that is known here")
-
-
-def _unknown(asked: list[ComposeAdapter], positions: tuple[int, ...]) -> problems.Problem:
-    errors = [
-        {
-            "loc": ["body", "adapters", position, "id"],
-            "msg": f"there is no adapter {asked[position].id[:100]!r}",
-            "type": "unknown_adapter",
-        }
-        for position in positions
-    ]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    detail = f"body.adapters.{positions[0]}.id: {errors[0]['msg']}{more}"
-    return problems.Problem(422, detail, errors=errors)
+def _queue(services: Services, prompt: str, mode: str, params: dict[str, Any]) -> dict[str, str]:
+    """Queue a prompt for delivery: `{"id", "status"}`."""
+    job = delivering.prepare(mode, prompt, params, services.settings, places=_DELIVERY)
+    with services.database.write() as connection:
+        queued = delivering.put(connection, job, places=_DELIVERY)
+    services.runs.look_after(queued.lane)
+    return {"id": queued.id, "status": JobStatus.PENDING.value}
 
 
 def _record(composed: Composed) -> None:

@@ -4,11 +4,12 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response
 
-from serving import delivering, encoding, problems
-from serving.deps import Services, ServicesDep
+from serving import delivering, encoding, job_lists, problems
+from serving.deps import IdempotencyKey, Services, ServicesDep
+from serving.job_lists import Paging
 from serving.schemas.deliveries import (
     DELIVERY_ID,
     Delivery,
@@ -21,30 +22,19 @@ from serving.schemas.deliveries import (
 from warehouse import jobs
 from warehouse.backends import plugins
 from warehouse.jobs import JobStateError, JobStatus
-from warehouse.queries import cursors
 from warehouse.queries import jobs as queries
 from warehouse.queries.jobs import JobFilter, JobRow
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])
 
 DeliveryId = Annotated[str, Path(description="The delivery's id.", examples=[DELIVERY_ID])]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
-        description="A name of the client's for this request: sent again with the same body, it gives the same answer "
-        "and delivers once.",
-    ),
-]
 
 
-def shown(row: JobRow) -> dict[str, Any]:
-    """A job as answers show it."""
+def shown(row: JobRow, result: dict[str, Any] | None) -> dict[str, Any]:
+    """A job as answers show it, with its result as they show that."""
     fields = msgspec.structs.asdict(row)
     del fields["pk"], fields["lane"]
-    return fields
+    return fields | {"result": result}
 
 
 @router.post(
@@ -75,39 +65,19 @@ def create_delivery(services: ServicesDep, body: NewDelivery, idempotency_key: I
 )
 def list_deliveries(
     services: ServicesDep,
+    paging: Annotated[Paging, Depends()],
     *,
     status: Annotated[list[Status], Query(description="Only these; repeated: any of them.")] = [],  # noqa: B006 - FastAPI copies it
     mode: Annotated[str | None, Query(max_length=32, description="Only those of a mode.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500, description="Deliveries a page.")] = 100,
-    offset: Annotated[int, Query(ge=0, description="Deliveries to skip, up to 10,000; beyond that use `cursor`.")] = 0,
-    page: Annotated[int | None, Query(ge=1, description="Page number from 1, instead of `offset`.")] = None,
-    per_page: Annotated[int | None, Query(ge=1, le=500, description="The same as `limit`.")] = None,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before, instead of `offset`.")] = None,
 ) -> Response:
-    """Deliveries, newest first; those of a mode that generates images are generations too. `total` is exact."""
-    size = per_page or limit
-    skip = (page - 1) * size if page is not None else offset
+    """Deliveries, newest first; those of a mode that generates images are generations too. `total` is exact.
+
+    A result in a list names its pictures by URL, without their bytes.
+    """
     narrowed = JobFilter(mode=mode, statuses=tuple(sorted({each.value for each in status})))
-    try:
-        with services.database.read() as connection:
-            found = queries.page(connection, narrowed, limit=size, offset=skip, cursor=cursor or None)
-    except cursors.CursorError as error:
-        raise problems.invalid(("query", "cursor"), str(error)) from error
-    except queries.OffsetError as error:
-        raise problems.invalid(("query", "page" if page is not None else "offset"), str(error)) from error
-    return encoding.answer(
-        {
-            "items": [shown(row) for row in found.rows],
-            "total": found.total,
-            "limit": size,
-            "offset": found.offset,
-            "next_cursor": found.next_cursor,
-            "filtered": found.total,
-            "page": found.offset // size + 1,
-            "pages": -(-found.total // size),
-            "per_page": size,
-        }
-    )
+    found = job_lists.read(services.database, narrowed, paging)
+    items = [shown(row, services.results.listed(row)) for row in found.rows]
+    return encoding.answer(job_lists.content(found, paging, items))
 
 
 @router.get(
@@ -140,7 +110,7 @@ def _get(services: Services, delivery_id: str) -> Response:
         row = queries.get(connection, problems.canonical_id("delivery", delivery_id))
     if row is None:
         raise problems.not_found("delivery", delivery_id)
-    return encoding.answer(shown(row))
+    return encoding.answer(shown(row, services.results.shown(row)))
 
 
 @router.get(
@@ -192,4 +162,4 @@ def retry_delivery(services: ServicesDep, delivery_id: DeliveryId) -> Response:
     if row is None:
         raise problems.not_found("delivery", delivery_id)
     services.runs.look_after(row.lane)
-    return encoding.answer(shown(row))
+    return encoding.answer(shown(row, services.results.shown(row)))

@@ -19,6 +19,7 @@ from warehouse.ingest.calls import Call
 from warehouse.ingest.deriving import BUILD_PRODUCER, INSPECT_PRODUCER, BundleTask, Derived, DocumentTask, WeightTask
 from warehouse.ingest.pool import Pool
 from warehouse.ingest.progress import Progress, Silence
+from warehouse.ingest.registered import look_after_registered
 from warehouse.ingest.report import StageReport
 from warehouse.ingest.work import alone
 from warehouse.ingest.writer import Bundled, Written, write
@@ -47,6 +48,7 @@ def build_adapters(database: Database, settings: Settings, *, progress: Progress
     with alone(database):
         _expire(database)
         counts = build_due(database, settings, progress or Silence())
+        looked_after = look_after_registered(database)
         with database.read() as connection:
             rows = facets.count_of(connection)
             states = dict(
@@ -57,8 +59,8 @@ def build_adapters(database: Database, settings: Settings, *, progress: Progress
             ).scalar_one()
     return StageReport(
         rows=rows,
-        changed=counts["changed"],
-        skipped=rows - counts["inserted"] - counts["updated"] - counts["missing"],
+        changed=counts["changed"] + looked_after,
+        skipped=rows - counts["inserted"] - counts["updated"] - counts["missing"] - looked_after,
         rejected=errors,
         seconds=time.perf_counter() - started,
         details={

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, delete, update
 
+from warehouse.generating import PREVIEW
 from warehouse.jobs.changes import Change, EventType, JobStatus, record, status_event
 from warehouse.jobs.claiming import ClaimedJob
-from warehouse.models import Job, utc_now
+from warehouse.jobs.traces import Succeeded, record_traces
+from warehouse.models import Job, JobEvent, utc_now
 from warehouse.models.base import JsonObject
 
 
@@ -55,8 +57,30 @@ def update_jobs(connection: Connection, holder: str, updates: Sequence[Update]) 
                 counted.append(written)
                 changes.append(change)
                 break
-    record(connection, changes, now)
+    done = [each for each in counted if isinstance(each, Ended) and each.status is JobStatus.SUCCEEDED]
+    record_traces(connection, [Succeeded(each.job, each.result) for each in done], now)
+    record(connection, _with_last_previews(connection, changes), now)
     return counted
+
+
+def _with_last_previews(connection: Connection, changes: Sequence[Change]) -> list[Change]:
+    """Changes without the ticks that a later tick with a picture takes the place of; those written before are deleted.
+
+    Who comes late needs the newest alone, and pictures in all of them would make of the events a table of pictures.
+    """
+    kept: list[Change] = []
+    shown: set[int] = set()
+    for change in reversed(changes):
+        if change.type is not EventType.PROGRESS:
+            kept.append(change)
+        elif change.pk not in shown:
+            kept.append(change)
+            if PREVIEW in change.payload:
+                shown.add(change.pk)
+    if shown:
+        ticks = JobEvent.type == EventType.PROGRESS.value
+        connection.execute(delete(JobEvent).where(JobEvent.job_pk.in_(shown), ticks))
+    return kept[::-1]
 
 
 def _alternatives(report: Update) -> list[Update]:

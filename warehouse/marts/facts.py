@@ -13,6 +13,7 @@ from warehouse.marts.expressions import JsonBoolean, JsonInteger, nsfw_rating
 from warehouse.models import (
     Adapter,
     AdapterTag,
+    AdapterUse,
     Bundle,
     CommunityStatistic,
     Document,
@@ -20,6 +21,7 @@ from warehouse.models import (
     Embedding,
     File,
     Finding,
+    GeneratedImage,
     Generation,
     Inspection,
     Pointer,
@@ -380,6 +382,56 @@ GENERATIONS: Final = Fact(
     ),
 )
 
+GENERATED_IMAGES: Final = Fact(
+    name="generated_images",
+    description="Pictures that generations made, with what they were made of; the bytes are files named by sha256.",
+    grain="picture of a generation",
+    origin=_table(GeneratedImage),
+    order_by=(GeneratedImage.pk,),
+    columns=(
+        Column("image_id", _TEXT, "Public id (UUID), as the API gives it", GeneratedImage.id),
+        Column("job_id", _TEXT, "The generation", GeneratedImage.job_id),
+        Column("position", _INTEGER, "Within the generation, from 0", GeneratedImage.position),
+        Column("backend", _TEXT, "Mode that made it: sdnext, a1111, comfyui, diffusers, …", GeneratedImage.mode),
+        Column("sha256", _TEXT, "SHA-256 of the bytes, lower case", GeneratedImage.sha256),
+        Column("format", _TEXT, "png, jpg or webp", GeneratedImage.format),
+        Column("width", _INTEGER, "Pixels", GeneratedImage.width),
+        Column("height", _INTEGER, "Pixels", GeneratedImage.height),
+        Column("bytes", _INTEGER, "Size of the file", GeneratedImage.size),
+        Column("seed", _INTEGER, "Seed of this picture; NULL where the backend does not say", GeneratedImage.seed),
+        Column("prompt", _TEXT, "Prompt as it was composed", GeneratedImage.prompt),
+        Column("params", _TEXT, "Parameters as they were asked for, as JSON", cast(GeneratedImage.params, Text)),
+        Column("rating", _INTEGER, "The user's rating; NULL while there is none", GeneratedImage.rating),
+        Column("is_favorite", _BOOLEAN, "Whether the user marked it", GeneratedImage.is_favorite),
+        Column("created_at", _MOMENT, "When it was made (UTC)", GeneratedImage.created_at),
+        Column("deleted_at", _MOMENT, "When the user deleted it (UTC); NULL while kept", GeneratedImage.deleted_at),
+    ),
+)
+
+ADAPTER_USES: Final = Fact(
+    name="adapter_uses",
+    description="Adapters in prompts that were delivered or generated with success.",
+    grain="delivery or generation, and adapter in its prompt",
+    origin=_table(AdapterUse),
+    order_by=(AdapterUse.pk,),
+    columns=(
+        Column("job_id", _TEXT, "The delivery or generation", AdapterUse.job_id),
+        Column("kind", _TEXT, "delivery or generation", AdapterUse.kind),
+        Column("backend", _TEXT, "Mode: http, cli, sdnext, …", AdapterUse.mode),
+        Column("adapter_id", _TEXT, "The adapter; NULL where the library had none of that name", AdapterUse.adapter_id),
+        Column("name", _TEXT, "Name in the token of the prompt", AdapterUse.name),
+        Column("weight", _REAL, "Weight in the token", AdapterUse.weight),
+        Column(
+            "status",
+            _TEXT,
+            "sent with a delivery; applied by a backend that says so, or unverified by one that says nothing",
+            AdapterUse.status,
+        ),
+        Column("others", _TEXTS, "Names of the other adapters of the prompt", AdapterUse.others),
+        Column("used_at", _MOMENT, "When (UTC)", AdapterUse.used_at),
+    ),
+)
+
 FACTS: Final[tuple[Fact, ...]] = (
     ADAPTERS,
     ADAPTER_TAGS,
@@ -391,4 +443,6 @@ FACTS: Final[tuple[Fact, ...]] = (
     COMMUNITY_STATISTICS,
     EMBEDDINGS,
     GENERATIONS,
+    GENERATED_IMAGES,
+    ADAPTER_USES,
 )

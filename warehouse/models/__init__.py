@@ -8,6 +8,7 @@ from warehouse.models.embeddings import Embedding
 from warehouse.models.findings import Duplicate, Finding
 from warehouse.models.jobs import Job, JobCount, JobEvent, Lane
 from warehouse.models.library import Bundle, File, Inspection, Root
+from warehouse.models.pictures import AdapterUse, GeneratedImage
 from warehouse.models.publications import Generation, Pointer
 from warehouse.models.recommendations import RecommendationCache
 from warehouse.models.statistics import Activity, ChangeCount, CommunityStatistic, FacetCount, Lock
@@ -18,6 +19,7 @@ __all__ = [
     "AdapterDetail",
     "AdapterSearch",
     "AdapterTag",
+    "AdapterUse",
     "AuditEntry",
     "Base",
     "Bundle",
@@ -30,6 +32,7 @@ __all__ = [
     "FacetCount",
     "File",
     "Finding",
+    "GeneratedImage",
     "Generation",
     "HashClaim",
     "Inspection",

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Select, func, select, union_all
 
-from warehouse.jobs.changes import JobStatus
+from warehouse.jobs.changes import EventType, JobStatus
 from warehouse.models import Job, JobCount, JobEvent
 from warehouse.queries import cursors
 
@@ -182,6 +182,12 @@ def events_of(connection: Connection, job_id: str, *, limit: int) -> list[EventR
     statement = select(*_EVENT).join(Job, Job.pk == JobEvent.job_pk).where(Job.id == job_id)
     rows = connection.execute(statement.order_by(JobEvent.seq.desc()).limit(limit)).all()
     return [EventRow(*row) for row in reversed(rows)]
+
+
+def last_tick(connection: Connection, pk: int) -> dict[str, Any]:
+    """What was last told of the progress of a job; empty before the first."""
+    statement = select(JobEvent.payload).where(JobEvent.job_pk == pk, JobEvent.type == EventType.PROGRESS.value)
+    return connection.execute(statement.order_by(JobEvent.seq.desc()).limit(1)).scalar() or {}
 
 
 def last_seq(connection: Connection) -> int:

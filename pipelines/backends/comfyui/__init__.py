@@ -1,0 +1,1 @@
+"""ComfyUI: graphs of nodes, submitted and followed by id."""

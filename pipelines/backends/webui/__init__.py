@@ -1,0 +1,1 @@
+"""SD.Next and A1111 (Forge): one API with two dialects."""
