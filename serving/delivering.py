@@ -4,6 +4,7 @@ Belongs here: what every route that queues something shares. Does not: routes, a
 (`warehouse.jobs`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -64,8 +65,8 @@ def prepare(
         Problem: 422, with what is wrong and where.
     """
     plugin = find_mode(mode, settings, places.mode)
-    if is_deeper(params, MAX_DEPTH):
-        raise problems.invalid(places.params, f"is nested deeper than {MAX_DEPTH} levels")
+    if (wrong := _unfit(params)) is not None:
+        raise problems.invalid(places.params, wrong)
     if plugin.kind is JobKind.GENERATION:
         params = _flat(params)
     try:
@@ -83,18 +84,19 @@ def _flat(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**{name: value for name, value in params.items() if name != _NESTED}, **nested}
 
 
-def is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested in more levels than that."""
-    waiting = [(value, 1)]
+def _unfit(params: Mapping[str, Any]) -> str | None:
+    """What is wrong with parameters of any mode before it looks at them; None: nothing."""
+    waiting: list[tuple[Any, int]] = [(params, 1)]
     while waiting:
         item, level = waiting.pop()
-        parts = item.values() if isinstance(item, Mapping) else item if isinstance(item, list) else None
-        if parts is None:
+        if isinstance(item, float) and not math.isfinite(item):
+            return "holds a number that is not finite, which JSON does not know"
+        if not isinstance(item, Mapping | list):
             continue
-        if level > levels:
-            return True
-        waiting.extend((part, level + 1) for part in parts)
-    return False
+        if level > MAX_DEPTH:
+            return f"is nested deeper than {MAX_DEPTH} levels"
+        waiting.extend((part, level + 1) for part in (item.values() if isinstance(item, Mapping) else item))
+    return None
 
 
 def _as_problem(complaints: Sequence[Complaint], places: Places) -> problems.Problem:

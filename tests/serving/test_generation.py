@@ -310,6 +310,13 @@ def test_parameters_nested_without_end_are_refused(at: Studio, levels: int) -> N
     problem(answer, 422)
 
 
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999"])
+def test_what_is_no_number_is_refused_and_not_taken_for_nothing(at: Studio, number: bytes) -> None:
+    for path in ("generate", "queue-generation", "compose-and-generate"):
+        body = b'{"prompt": "a", "extra": {"deep": [' + number + b"]}}"
+        problem(at.client.post(f"{API}/{path}", content=body, headers={"Content-Type": "application/json"}), 422)
+
+
 @pytest.mark.parametrize(
     "question",
     [
