@@ -4,7 +4,9 @@ Belongs here: the look-up, for every backend alike. Does not: what a target call
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipelines.backends.loras import OwnLora
 from warehouse.engine import open_database
@@ -29,25 +31,37 @@ class Library:
     def __init__(self, settings: Settings) -> None:
         self._database = open_database(settings)
 
-    async def meant_by(self, prompt: str) -> Meant:
-        """The adapters of a prompt's tokens, in one query."""
-        names = {token.name for token in tokens_of(prompt)}
-        return await asyncio.to_thread(self._find, names) if names else Meant()
+    async def meant_by(self, prompt: str, params: Mapping[str, Any]) -> Meant:
+        """The adapters of a prompt's tokens, in one query.
 
-    def _find(self, names: set[str]) -> Meant:
+        Args:
+            prompt: with its tokens.
+            params: of the job; the adapters that it was composed of by their ids (`lora_adapters`) are those.
+        """
+        names = {token.name for token in tokens_of(prompt)}
+        return await asyncio.to_thread(self._find, names, _chosen(params)) if names else Meant()
+
+    def _find(self, names: set[str], chosen: set[str]) -> Meant:
         with self._database.read() as connection:
             found = named_adapters.by_names(connection, names)
-        own = {name: _own(versions[0]) for name, versions in found.items()}
-        warnings = [
-            f"{name} has {len(versions)} versions: {_which(versions[0])} was taken"
-            for name, versions in sorted(found.items())
-            if len(versions) > 1
-        ]
+        own, warnings = {}, []
+        for name, versions in sorted(found.items()):
+            by_id = next((version for version in versions if version.id in chosen), None)
+            own[name] = _own(by_id or versions[0])
+            if by_id is None and len(versions) > 1:
+                warnings.append(f"{name} has {len(versions)} versions: {_which(versions[0])} was taken")
         return Meant(own, warnings)
 
     def close(self) -> None:
         """Close the connections."""
         self._database.dispose()
+
+
+def _chosen(params: Mapping[str, Any]) -> set[str]:
+    """The ids of the adapters that a job names; what is no such list names none."""
+    entries = params.get("lora_adapters")
+    listed = entries if isinstance(entries, list) else []
+    return {str(entry.get("id")) for entry in listed if isinstance(entry, Mapping)}
 
 
 def _own(adapter: NamedAdapter) -> OwnLora:

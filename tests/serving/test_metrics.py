@@ -112,7 +112,7 @@ def test_a_scrape_scans_nothing(sqlite_database: Database, serve: Callable[..., 
     asked = [statement for statement in executed if statement.startswith("SELECT")]
     assert 3 <= len(asked) <= 10
     tables = set(re.findall(r"FROM (\w+)", " ".join(asked)))
-    assert tables <= {"facet_counts", "pointers", "generations"}
+    assert tables <= {"facet_counts", "job_counts", "pointers", "generations"}
 
 
 def test_a_scrape_needs_a_reader(sqlite_database: Database, serve: Callable[..., httpx.Client]) -> None:

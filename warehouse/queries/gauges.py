@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from warehouse import facets
-from warehouse.queries import breakdowns, embeddings
+from warehouse.queries import breakdowns, embeddings, jobs
 
 _STATES_AT_MOST = 10
 
@@ -57,10 +57,16 @@ def _coverage(connection: Connection) -> Iterable[Sample]:
     yield Sample((), min(1.0, embedded / max(facets.count_of(connection), 1)))
 
 
+def _jobs(connection: Connection) -> Iterable[Sample]:
+    for status, count in jobs.counts_by_status(connection).items():
+        yield Sample((status,), count)
+
+
 GAUGES: tuple[Gauge, ...] = (
     Gauge("adapters", "Adapters of the library.", (), _adapters),
     Gauge("active_adapters", "Adapters that are active.", (), _active),
     Gauge("adapters_by_file_state", "Adapters by the state of their weight file.", ("state",), _by_file_state),
     Gauge("embedded_adapters", "Adapters with a vector.", ("space",), _embedded),
+    Gauge("jobs", "Deliveries and generations by their status.", ("status",), _jobs),
     Gauge("embedding_coverage_ratio", "Share of the adapters with a vector.", (), _coverage),
 )

@@ -34,7 +34,7 @@ from pipelines.backends.outcomes import again, cancelled, failed, succeeded
 from pipelines.backends.parameters import any_seed, size_warnings
 from pipelines.backends.pictures import Made
 from pipelines.backends.submission import TaskSubmission
-from warehouse.backends import BackendPlugin, Outcome, Progress
+from warehouse.backends import BackendPlugin, Description, Outcome, Progress, UnavailableError
 from warehouse.generating import PREVIEW, Failure
 from warehouse.jobs import ClaimedJob, JobKind
 from warehouse.lora_tokens import TOKEN
@@ -151,7 +151,7 @@ class _Generation(TaskSubmission):
 
     async def _prepare(self, params: ComfyParams) -> _Prepared | Outcome:
         prompt = self._job.prompt
-        meant = await self._backend.library.meant_by(prompt)
+        meant = await self._backend.library.meant_by(prompt, self._job.params)
         warnings = [*meant.warnings, *size_warnings(params, _MULTIPLE)]
         if TOKEN.search(params.negative_prompt):
             warnings.append("LoRAs in the negative prompt were taken out: ComfyUI applies none there")
@@ -324,6 +324,17 @@ class _Generation(TaskSubmission):
             return failed(f"ComfyUI answered something that is no picture: {error}", Failure.NO_PICTURE)
 
 
+async def _describe(settings: Settings) -> Description:
+    async with ComfyClient(str(settings.comfyui_url)) as client:
+        try:
+            version, checkpoints, samplers = await asyncio.gather(
+                client.version(), client.checkpoints(), client.samplers()
+            )
+        except ComfyError as error:
+            raise UnavailableError(str(error)) from error
+    return Description(version, checkpoints, samplers)
+
+
 PLUGIN = BackendPlugin(
     name="comfyui",
     description="Generates pictures by a ComfyUI server, with its own workflow or one of yours.",
@@ -332,6 +343,7 @@ PLUGIN = BackendPlugin(
     open=ComfyBackend,
     check=check,
     is_configured=lambda settings: settings.comfyui_url is not None,
+    describe=_describe,
     concurrency=1,
     max_attempts=2,
 )

@@ -95,7 +95,7 @@ class _Generation(TaskSubmission):
 
     async def _attempt(self) -> Outcome:
         params = DiffusersParams.model_validate(self._job.params)
-        meant = await self._backend.library.meant_by(self._job.prompt)
+        meant = await self._backend.library.meant_by(self._job.prompt, self._job.params)
         present = await asyncio.to_thread(_present, [own.file_path for own in meant.own.values()])
         files = {name: own.file_path for name, own in meant.own.items() if own.file_path in present}
         listing = Listing(ListedLora(name, path) for name, path in files.items())

@@ -37,7 +37,7 @@ from pipelines.backends.webui.client import (
 from pipelines.backends.webui.outcome import OutcomeError, read_outcome
 from pipelines.backends.webui.parameters import WebUIParams, check, request_of, warnings_of
 from pipelines.backends.webui.progress import ProgressMeter
-from warehouse.backends import BackendPlugin, Outcome, Progress
+from warehouse.backends import BackendPlugin, Description, Outcome, Progress, UnavailableError
 from warehouse.generating import PREVIEW, Failure
 from warehouse.jobs import ClaimedJob, JobKind
 from warehouse.lora_tokens import TOKEN
@@ -198,7 +198,7 @@ class _Generation(TaskSubmission):
         if params.checkpoint is not None and not await self._client.has_checkpoint(params.checkpoint):
             has = ", ".join((await self._client.checkpoints())[:20]) or "none"
             return failed(f"{title} has no checkpoint {params.checkpoint!r}. It has: {has}", Failure.REFUSED)
-        meant = await self._backend.library.meant_by(prompt)
+        meant = await self._backend.library.meant_by(prompt, self._job.params)
         warnings = [*meant.warnings, *size_warnings(params, _MULTIPLE), *warnings_of(params, server.kind)]
         if TOKEN.search(params.negative_prompt):
             warnings.append(f"{title} reads no LoRA in the negative prompt: those there were not applied")
@@ -382,6 +382,17 @@ def _at(values: list[Any], number: int) -> Any:
     return values[number] if number < len(values) else None
 
 
+async def _describe(kind: Kind, url: AnyHttpUrl | None, auth: SecretStr | None) -> Description:
+    async with WebUIClient(str(url), auth=auth.get_secret_value() if auth is not None else None) as client:
+        try:
+            server, checkpoints, samplers = await asyncio.gather(
+                client.identify(kind), client.checkpoints(), client.samplers()
+            )
+        except WebUIError as error:
+            raise UnavailableError(str(error)) from error
+    return Description(server.version, checkpoints, samplers)
+
+
 def _sdnext(settings: Settings) -> WebUIBackend:
     return WebUIBackend(settings, Kind.SDNEXT, settings.sdnext_url, settings.sdnext_auth)
 
@@ -398,6 +409,7 @@ SDNEXT = BackendPlugin(
     open=_sdnext,
     check=check,
     is_configured=lambda settings: settings.sdnext_url is not None,
+    describe=lambda settings: _describe(Kind.SDNEXT, settings.sdnext_url, settings.sdnext_auth),
     concurrency=1,
     max_attempts=2,
 )
@@ -409,6 +421,7 @@ A1111 = BackendPlugin(
     open=_a1111,
     check=check,
     is_configured=lambda settings: settings.a1111_url is not None,
+    describe=lambda settings: _describe(Kind.A1111, settings.a1111_url, settings.a1111_auth),
     concurrency=1,
     max_attempts=2,
 )
