@@ -58,11 +58,11 @@ def idle() -> None:
 def test_instance_and_warehouse_share_one_postgresql_database(
     postgresql_server: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    from tests.conftest import _scratch_postgresql
+    from tests.conftest import scratch_postgresql
     from warehouse import migrations
     from warehouse.engine import open_database
 
-    url = _scratch_postgresql(postgresql_server)
+    url = scratch_postgresql(postgresql_server)
     settings = Settings(_env_file=None, data_dir=tmp_path, database_url=url)  # type: ignore[call-arg]
     with open_instance(settings) as instance:
         result = idle.execute_in_process(instance=instance)

@@ -7,11 +7,11 @@ Belongs here: requests and their refusals. Does not: HTTP (`serving`), and wheth
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from warehouse.engine import AnyRow
@@ -19,6 +19,9 @@ from warehouse.ids import new_id
 from warehouse.jobs.changes import Change, EventType, JobKind, JobStatus, record, status_event, want
 from warehouse.models import Activity, Job, utc_now
 from warehouse.models.base import JsonObject
+
+TOLD_PER_MINUTE: Final = 100
+"""Rows about jobs of a kind that the activity feed gets in a minute before new ones are left out."""
 
 
 class KeyReused(RuntimeError):  # noqa: N818 - a state of the world, not a fault
@@ -128,11 +131,24 @@ def enqueue(
     pk = connection.execute(statement, values).scalar()
     if pk is None:
         return _known(connection, idempotency_key, digest)
+    _tell_new(connection, values["id"], job, now)
     want(connection, job.lane, job.kind.value)
     payload = status_event(JobStatus.PENDING, 0)
     change = Change(pk, job.kind.value, job.mode, job.lane, None, JobStatus.PENDING, EventType.STATUS, payload)
     record(connection, [change], now)
     return Enqueued(values["id"], job.lane, True)
+
+
+def _tell_new(connection: Connection, job_id: str, job: NewJob, now: datetime) -> None:
+    """Put a new job into the activity feed, unless the feed already tells of many: a thousand of them are no news."""
+    theirs = (Activity.kind == job.kind.value, Activity.at > now - timedelta(minutes=1))
+    lately = select(Activity.pk).where(*theirs).limit(TOLD_PER_MINUTE).subquery()
+    if connection.execute(select(func.count()).select_from(lately)).scalar_one() < TOLD_PER_MINUTE:
+        summary = f"{job.kind.value} by {job.mode} was asked for"
+        data = {"mode": job.mode, "status": JobStatus.PENDING.value}
+        connection.execute(
+            insert(Activity).values(at=now, kind=job.kind.value, subject_id=job_id, summary=summary, data=data)
+        )
 
 
 def _known(connection: Connection, key: str | None, digest: str) -> Enqueued:

@@ -91,7 +91,8 @@ def test_a_waiting_job_is_cancelled_at_once_and_told_in_the_feed(database: Datab
     assert take(database) == []
     with database.read() as connection:
         feed = dashboard.activity(connection, limit=5)
-    assert [(item.kind, item.subject_id) for item in feed] == [("delivery", job.id)]
+    assert {(item.kind, item.subject_id) for item in feed} == {("delivery", job.id)}
+    assert [item.summary for item in feed] == ["delivery by http was cancelled", "delivery by http was asked for"]
     assert events(database, job.id) == ["pending", "cancelled"]
     assert_counters_are_true(database)
 
