@@ -4,7 +4,9 @@ Belongs here: the problem exception, its JSON, the handlers that turn the framew
 something is an error (routers, security), and the catching of the unexpected (`middleware`).
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, compile_path
 from starlette.types import Receive, Scope, Send
 
 from warehouse import ids
@@ -201,17 +203,33 @@ def install(app: FastAPI) -> None:
 
 
 def _methods_of(request: Request) -> set[str]:
-    """The methods of the request's path over all routes: the framework names those of the first one alone."""
+    """The methods of the request's path: all that are documented for it, else all that any route answers.
+
+    The framework names those of one route alone; and `/adapters/bulk` is no adapter, though the route of one would take
+    it for an id.
+    """
     app: FastAPI = request.app
-    return {
-        method
-        for method in _METHODS
-        # HEAD is answered wherever GET is (`middleware`).
-        if any(
-            route.matches({**request.scope, "method": "GET" if method == "HEAD" else method})[0] is Match.FULL
-            for route in app.routes
-        )
-    }
+    path: str = request.scope["path"]
+    documented = app.openapi()["paths"]
+    spelled = (path, path.replace("/api/", "/api/v1/", 1))
+    for template in sorted(documented, key=lambda each: each.count("{")):
+        if any(_pattern(template).match(each) for each in spelled):
+            methods = {method.upper() for method in documented[template]}
+            break
+    else:
+        scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+        methods = {
+            method
+            for method, scope in scopes.items()
+            if any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+        }
+    # HEAD is answered wherever GET is (`middleware`).
+    return methods | {"HEAD"} if "GET" in methods else methods
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    return compile_path(template)[0]
 
 
 _DESCRIPTIONS = {

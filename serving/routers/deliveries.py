@@ -23,6 +23,7 @@ from warehouse import jobs
 from warehouse.backends import plugins
 from warehouse.jobs import JobStateError, JobStatus
 from warehouse.queries import jobs as queries
+from warehouse.queries.filters import storable
 from warehouse.queries.jobs import JobFilter, JobRow
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])
@@ -74,7 +75,7 @@ def list_deliveries(
 
     A result in a list names its pictures by URL, without their bytes.
     """
-    narrowed = JobFilter(mode=mode, statuses=tuple(sorted({each.value for each in status})))
+    narrowed = JobFilter(mode=storable(mode) if mode else mode, statuses=tuple(sorted({each.value for each in status})))
     found = job_lists.read(services.database, narrowed, paging)
     items = [shown(row, services.results.listed(row)) for row in found.rows]
     return encoding.answer(job_lists.content(found, paging, items))

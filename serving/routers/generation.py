@@ -40,6 +40,7 @@ from warehouse import jobs
 from warehouse.generating import FAILURE, LORA_REPORT, Failure
 from warehouse.jobs import Enqueued, JobKind, JobStateError, JobStatus
 from warehouse.queries import jobs as queries
+from warehouse.queries.filters import storable
 from warehouse.queries.jobs import JobFilter, JobRow
 
 router = APIRouter(prefix="/generation", tags=["generation"])
@@ -342,7 +343,9 @@ def list_jobs(
     A result in a list names its pictures by URL, without their bytes.
     """
     statuses = tuple(sorted({_STATUS_OF_JOBS[each.value] for each in status}))
-    narrowed = JobFilter(kind=JobKind.GENERATION.value, mode=backend, statuses=statuses)
+    narrowed = JobFilter(
+        kind=JobKind.GENERATION.value, mode=storable(backend) if backend else backend, statuses=statuses
+    )
     found = job_lists.read(services.database, narrowed, paging)
     items = [shown(row, services.results.listed(row)) for row in found.rows]
     return encoding.answer(job_lists.content(found, paging, items))

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
-from pydantic import AwareDatetime
 
 from serving import encoding, problems
 from serving.archives import Entry, archive
 from serving.deps import Services, ServicesDep
+from serving.schemas.adapter_changes import Moment
 from serving.schemas.results import (
     RESULT_ID,
     ChangedResults,
@@ -158,8 +158,8 @@ def list_results(
     width: Annotated[int | None, Query(ge=1, lt=2**31, description="Only those of this width.")] = None,
     height: Annotated[int | None, Query(ge=1, lt=2**31, description="Only those of this height.")] = None,
     is_favorite: Annotated[bool | None, Query(description="Only those that are marked, or are not.")] = None,
-    start_date: Annotated[AwareDatetime | None, Query(description="Only those made then or later.")] = None,
-    end_date: Annotated[AwareDatetime | None, Query(description="Only those made before.")] = None,
+    start_date: Annotated[Moment | None, Query(description="Only those made then or later.")] = None,
+    end_date: Annotated[Moment | None, Query(description="Only those made before.")] = None,
     date_filter: Annotated[
         str | None, Query(pattern="^(all|today|week|month)$", description="Only those of the last day, 7 or 30 days.")
     ] = None,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from serving.schemas.adapters import ADAPTER_ID
 from serving.schemas.generation import IMAGE_URL, JOB_ID
@@ -84,10 +84,15 @@ class Favorite(BaseModel):
 
 def _as_text(key: Any) -> Any:
     """Front ends of other servers also know ids that are numbers: no picture has one, so it is not found."""
-    return str(key) if isinstance(key, int) else key
+    return str(key) if isinstance(key, int) and not isinstance(key, bool) else key
 
 
-Id = Annotated[str, Field(max_length=100), BeforeValidator(_as_text)]
+Id = Annotated[
+    str,
+    Field(max_length=100),
+    BeforeValidator(_as_text),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 100}, {"type": "integer"}]}),
+]
 Ids = Annotated[list[Id], Field(min_length=1, max_length=MAX_IDS)]
 
 

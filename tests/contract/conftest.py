@@ -92,8 +92,7 @@ def own_world(request: pytest.FixtureRequest, folder: Path, dialect: str, *, ada
     with scratch_database(request, folder, dialect) as database:
 
         def settings_for(**fields: Any) -> Settings:
-            # Nobody listens there: what is queued waits, and a backend is configured.
-            return scratch_settings(database, folder / "data", models, **{"sdnext_url": "http://127.0.0.1:9", **fields})
+            return scratch_settings(database, folder / "data", models, **fields)
 
         world = World(folder / "library", database, settings_for, {})
         world.sync()
