@@ -54,7 +54,7 @@ class ImageResult(BaseModel):
     size: int = Field(description="Bytes.")
     backend: str
     prompt: str
-    is_favorite: bool
+    is_favorite: bool = Field(strict=True)
     negative_prompt: str = ""
     width: int = Field(0, description="Pixels.")
     height: int = Field(0, description="Pixels.")
@@ -79,7 +79,7 @@ class Favorite(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"is_favorite": True}]})
 
-    is_favorite: bool
+    is_favorite: bool = Field(strict=True)
 
 
 def _as_text(key: Any) -> Any:
