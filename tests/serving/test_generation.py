@@ -386,7 +386,7 @@ def test_a_delivery_to_a_generator_is_a_generation_under_the_same_id(at: Studio)
         "failed": 0,
         "cancelled": 0,
     }
-    assert stats["system_health"]["queue_status"] == "0 running, 1 waiting"
+    assert (stats["system_health"]["queue_status"], stats["system_health"]["queue_length"]) == ("active", 1)
 
 
 def test_progress_and_cancelling_of_one_that_runs(at: Studio) -> None:
