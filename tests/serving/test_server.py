@@ -145,7 +145,7 @@ def test_a_body_has_the_bound_of_its_route(sqlite_client: httpx.Client) -> None:
     assert refused.status_code == 413
     assert "1 MiB" in refused.json()["detail"]
     assert refused.headers["connection"] == "close"
-    assert sqlite_client.post("/api/v1/generation/generate", json=large).status_code == 404
+    assert sqlite_client.post("/api/v1/generation/generate", json=large).status_code == 422
 
 
 def test_an_answer_that_is_not_taken_ends(
