@@ -123,7 +123,8 @@ def test_cancel_and_retry(client: httpx.Client, database: Database) -> None:
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
     assert client.post(f"{PATH}/{delivery_id}/cancel").status_code == httpx.codes.OK
     feed = client.get("/api/v1/dashboard/activity-feed").json()
-    assert [(item["type"], item["subject_id"]) for item in feed] == [("delivery", delivery_id)]
+    assert {(item["type"], item["subject_id"]) for item in feed} == {("delivery", delivery_id)}
+    assert [item["data"]["status"] for item in feed] == ["cancelled", "pending"]
     retried = client.post(f"{PATH}/{delivery_id}/retry")
     assert (retried.status_code, retried.json()["status"], retried.json()["finished_at"]) == (200, "pending", None)
     assert client.post(f"{PATH}/{delivery_id}/retry").status_code == httpx.codes.CONFLICT
