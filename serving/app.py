@@ -106,7 +106,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             hub=Hub(database),
             pictures=pictures,
             results=Results(pictures, signer),
-            runs=LaneRuns(database, settings),
+            runs=LaneRuns(database, orchestrator),
             backends=Backends(settings),
         )
         counted.watch(database, statements, services.recommender)

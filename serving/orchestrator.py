@@ -99,15 +99,25 @@ class Orchestrator:
             return DagsterState(True, False, f"no heartbeat of: {', '.join(down)}; is dagster-daemon running?")
         return DagsterState(True, True, f"Dagster {data['version']}")
 
-    async def launch(self, job: str, run_config: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-        """Queue a run of a job; returns its id. It is Dagster's from then on, whatever happens to this process.
+    async def launch(
+        self,
+        job: str,
+        run_config: Mapping[str, Any],
+        tags: Mapping[str, str],
+        *,
+        location: str = CODE_LOCATION,
+        timeout: float = LAUNCH_TIMEOUT,
+    ) -> str:
+        """Queue a run of a job of a code location, waiting so many seconds at most; returns its id.
+
+        The run is Dagster's from then on, whatever happens to this process.
 
         Raises:
             LaunchError: Dagster does not answer, or refuses. After a timeout the run may be queued all the same.
         """
         parameters = {
             "selector": {
-                "repositoryLocationName": CODE_LOCATION,
+                "repositoryLocationName": location,
                 "repositoryName": REPOSITORY,
                 "jobName": job,
             },
@@ -116,14 +126,14 @@ class Orchestrator:
         }
         body = {"query": _LAUNCH, "variables": {"parameters": parameters}}
         try:
-            response = await self._client.post("/graphql", json=body, timeout=LAUNCH_TIMEOUT)
+            response = await self._client.post("/graphql", json=body, timeout=timeout)
             answer = response.raise_for_status().json()["data"]["launchRun"]
             kind = answer["__typename"]
             if kind == "LaunchRunSuccess":
                 return str(answer["run"]["runId"])
         except httpx.ReadTimeout as error:
             raise LaunchError(
-                f"Dagster did not answer within {LAUNCH_TIMEOUT:.0f} s and may have taken the run: look for it in "
+                f"Dagster did not answer within {timeout:.0f} s and may have taken the run: look for it in "
                 "Dagster's UI before asking again"
             ) from error
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:

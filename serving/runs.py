@@ -1,44 +1,32 @@
 """Asks Dagster for the run of a lane, when a job was committed and none works on it.
 
-Belongs here: seeing that a lane is worked on, and the GraphQL call. Does not: jobs, and the state of Dagster
-(`orchestrator`). Nobody waits for this and nothing fails with it: the job is a row, and the sensor `lane_watch` asks
-for the run that could not be asked for here.
+Belongs here: seeing that a lane is worked on. Does not: jobs, and the call that queues a run (`orchestrator`). Nobody
+waits for this and nothing fails with it: the job is a row, and the sensor `lane_watch` asks for the run that could not
+be asked for here.
 """
 
 import asyncio
 import logging
-from typing import Any
 
-import httpx
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 
+from serving.orchestrator import LaunchError, Orchestrator
 from warehouse import jobs
-from warehouse.contracts import DELIVERY_LOCATION, REPOSITORY, LaneJob, Trigger, lane_config, lane_tags
+from warehouse.contracts import DELIVERY_LOCATION, LaneJob, Trigger, lane_config, lane_tags
 from warehouse.engine import Database
-from warehouse.settings import Settings
 
 _TIMEOUT = 10.0
 """Seconds; the call that queues a run takes a third of one."""
-_LAUNCH = """
-mutation Launch($parameters: ExecutionParams!) {
-  launchRun(executionParams: $parameters) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-  }
-}
-"""
 _log = logging.getLogger(__name__)
 
 
 class LaneRuns:
     """Sees to it that the lanes in which jobs wait are worked on. Made and closed in the event loop that serves."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, orchestrator: Orchestrator) -> None:
         self._database = database
-        # Proxies of the environment are for the outside; this is a neighbour.
-        self._client = httpx.AsyncClient(base_url=settings.dagster_url, timeout=_TIMEOUT, trust_env=False)
+        self._orchestrator = orchestrator
         self._loop = asyncio.get_running_loop()
         self._due: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -89,32 +77,18 @@ class LaneRuns:
 
     async def _launch(self, lane: str, job: str) -> str | None:
         """Queue a run; what went wrong, if anything."""
-        parameters: dict[str, Any] = {
-            "selector": {
-                "repositoryLocationName": DELIVERY_LOCATION,
-                "repositoryName": REPOSITORY,
-                "jobName": job,
-            },
-            "runConfigData": lane_config(lane),
-            "executionMetadata": {
-                "tags": [{"key": key, "value": value} for key, value in lane_tags(lane, Trigger.API).items()]
-            },
-        }
         try:
-            body = {"query": _LAUNCH, "variables": {"parameters": parameters}}
-            response = await self._client.post("/graphql", json=body)
-            answer = response.raise_for_status().json()["data"]["launchRun"]
-            if answer["__typename"] == "LaunchRunSuccess":
-                _log.info("lane %s: run %s asked for", lane, answer["run"]["runId"])
-                return None
-            return str(answer.get("message") or answer["__typename"])
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            return type(error).__name__
+            run_id = await self._orchestrator.launch(
+                job, lane_config(lane), lane_tags(lane, Trigger.API), location=DELIVERY_LOCATION, timeout=_TIMEOUT
+            )
+        except LaunchError as error:
+            return str(error)
+        _log.info("lane %s: run %s asked for", lane, run_id)
+        return None
 
     async def close(self) -> None:
-        """End what is under way, and close the connections."""
+        """End what is under way."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.aclose()
