@@ -15,6 +15,7 @@ from sqlalchemy import insert
 
 from serving import analysts
 from serving.schemas.analytics import AnalyticsAnswer, AnalyticsCatalog, AnalyticsSummary
+from tests.processes import new_children
 from tests.serving.conftest import KEYS, Server, scratch_database, scratch_settings
 from tests.warehouse.marts import library
 from tests.warehouse.queries.library import adapter_values, insert_adapters
@@ -28,9 +29,18 @@ ROUTE = "/api/v1/analytics/query"
 ARROW = "application/vnd.apache.arrow.stream"
 
 
+Children = Callable[[], list[psutil.Process]]
+
+
+@pytest.fixture(scope="module")
+def sandboxes() -> Children:
+    """Processes of queries that the server of this module started."""
+    return new_children("sandbox.py")
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def asked(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models_dir: Any
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models_dir: Any, sandboxes: Children
 ) -> Iterator[httpx.Client]:
     """A server of the small published library, for tests that change nothing."""
     folder = tmp_path_factory.mktemp("asked")
@@ -290,7 +300,9 @@ def test_arrow_is_given_to_whoever_asks_for_it(asked: httpx.Client) -> None:
     assert asked.post(ROUTE, json={"sql": "SELECT 1"}, headers={"Accept": f"{ARROW};q=0"}).json()["rows"] == [[1]]
 
 
-def test_queries_beyond_the_turns_are_told_to_come_again(asked: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queries_beyond_the_turns_are_told_to_come_again(
+    asked: httpx.Client, sandboxes: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(analysts, "PATIENCE", 0.2)
     answers: list[int] = []
     waiting = [
@@ -299,7 +311,7 @@ def test_queries_beyond_the_turns_are_told_to_come_again(asked: httpx.Client, mo
     ]
     for thread in waiting:
         thread.start()
-    while len(_sandboxes()) < analysts.AT_ONCE:
+    while len(sandboxes()) < analysts.AT_ONCE:
         time.sleep(0.02)
     busy = ask(asked, "SELECT 1")
     assert (busy.status_code, busy.json()["type"]) == (429, "urn:lora-manager:problem:queries-busy")
@@ -312,22 +324,10 @@ def test_queries_beyond_the_turns_are_told_to_come_again(asked: httpx.Client, mo
     assert rows_of(asked, "SELECT 1") == [[1]]
 
 
-def _sandboxes() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "sandbox.py" in " ".join(_command(child))]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.NoSuchProcess:
-        return []
-
-
-def test_the_query_of_a_client_that_has_gone_is_ended(asked: httpx.Client) -> None:
+def test_the_query_of_a_client_that_has_gone_is_ended(asked: httpx.Client, sandboxes: Children) -> None:
     with pytest.raises(httpx.ReadTimeout):
         asked.post(ROUTE, json={"sql": "SELECT sleep_ms(25_000)"}, timeout=2.0)
-    running = _sandboxes()
+    running = sandboxes()
     assert running
     assert psutil.wait_procs(running, timeout=15)[1] == []
     assert rows_of(asked, "SELECT 1") == [[1]]

@@ -76,13 +76,15 @@ def test_bodies_are_measured(sqlite_client: httpx.Client) -> None:
 def test_the_library_the_pool_and_the_statements_are_shown(database: Database, client: httpx.Client) -> None:
     fill(database, 30)
     before = scraped(client)
+    # The recommender and others open their connections when they come to it.
+    while not value(before, "pool_connections", state="idle") or value(before, "pool_connections", state="checked_out"):
+        time.sleep(0.02)
+        before = scraped(client)
     assert value(before, "adapters") == 30
     states = {dict(labels)["state"]: each for (name, labels), each in before.items() if name.endswith("by_file_state")}
     assert sum(states.values()) == 30
     assert value(before, "database_up") == 1
     assert value(before, "pool_size") == 16
-    assert (value(before, "pool_connections", state="idle") or 0) >= 1
-    assert value(before, "pool_connections", state="checked_out") == 0
     client.get("/api/v1/adapters")
     after = scraped(client)
     for name in ("statements_total", "statement_seconds_total"):

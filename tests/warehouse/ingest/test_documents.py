@@ -3,9 +3,9 @@ import threading
 import zlib
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.processes import new_children
 from tests.warehouse.ingest.library import Library, model, version, weights
 from warehouse.ingest import bundles, read_documents, reading, scan_library
 from warehouse.ingest import pool as pools
@@ -155,25 +155,27 @@ def test_workers_and_this_process_read_alike(library: Library) -> None:
     ]
     batches = [tasks[start : start + 16] for start in range(0, len(tasks), 16)]
     settings = library.settings.model_copy(update={"ingest_workers": 2})
+    children = new_children()
 
     def results(expected: int) -> list[BundleRead]:
         pool: Pool[BundleReadTask, BundleRead] = Pool(Call.READ, settings, expected=expected, failed=bundles.crashed)
         return [outcome for batch in pool.map(batches) for outcome in batch]
 
     assert results(len(tasks)) == results(1)
-    assert psutil.Process().children() == []
+    assert children() == []
 
 
 def test_killed_workers_are_replaced(library: Library) -> None:
     path = library.write("a.json", model(1, version(1)))
     settings = library.settings.model_copy(update={"ingest_workers": 2})
+    children = new_children()
     pool: Pool[BundleReadTask, BundleRead] = Pool(Call.READ, settings, expected=10_000, failed=bundles.crashed)
     batches = [[_task(number, path)] for number in range(200)]
     outcomes: list[ReadOutcome] = []
     for position, batch in enumerate(pool.map(batches)):
         outcomes.extend(outcome for read in batch for outcome in read.outcomes)
         if position in (20, 90):
-            for child in psutil.Process().children():
+            for child in children():
                 child.kill()
     assert [outcome.pk for outcome in outcomes] == list(range(200))
     # A task under way when its worker was killed is asked again; only one that kills again is given up.
@@ -183,11 +185,12 @@ def test_killed_workers_are_replaced(library: Library) -> None:
 def test_a_pool_that_is_left_early_ends_its_workers(library: Library) -> None:
     path = library.write("a.json", model(1, version(1)))
     settings = library.settings.model_copy(update={"ingest_workers": 2})
+    children = new_children()
     pool: Pool[BundleReadTask, BundleRead] = Pool(Call.READ, settings, expected=10_000, failed=bundles.crashed)
     results = pool.map([[_task(number, path)] for number in range(100)])
     next(results)
     results.close()  # type: ignore[attr-defined]
-    assert psutil.Process().children() == []
+    assert children() == []
     assert threading.active_count() < 20
 
 

@@ -186,7 +186,7 @@ def test_none_is_stranded_between_asking_and_leaving(database: Database) -> None
     for run in runs:
         run.join()
     assert sum(exits) == askers * each
-    assert len(exits) > 5
+    assert len(exits) > 1, "no run left while others asked: nothing was tried"
     assert take(database) == []
     assert_counters_are_true(database)
 

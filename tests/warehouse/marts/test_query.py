@@ -10,6 +10,7 @@ import duckdb
 import psutil
 import pytest
 
+from tests.processes import new_children
 from tests.warehouse.marts.conftest import Analyst
 from warehouse.engine import Database
 from warehouse.marts import (
@@ -236,19 +237,20 @@ def test_a_query_without_end_is_ended(analyst: Analyst, sql: str) -> None:
 
 def test_a_function_that_hears_no_interrupt_is_killed(analyst: Analyst, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("warehouse.marts.query._START_SECONDS", 2.0)
+    children = new_children("sandbox.py")
     with pytest.raises(QueryTimeoutError):
         analyst.ask("SELECT levenshtein(repeat('a', 1_000_000), repeat('b', 1_000_000))", timeout=0.5)
-    children = psutil.Process().children(recursive=True)
-    assert not [child for child in children if "sandbox.py" in " ".join(child.cmdline())]
+    assert children() == []
 
 
 def test_a_query_process_that_dies_is_an_error_of_the_query(analyst: Analyst) -> None:
     def kill() -> None:
-        while not (found := [child for child in psutil.Process().children() if "sandbox" in str(child.cmdline())]):
+        while not (found := children()):
             stopped.wait(0.02)
         os.kill(found[0].pid, signal.SIGKILL)
 
     stopped = threading.Event()
+    children = new_children("sandbox.py")
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(QueryTooLargeError, match="broke its process"):
@@ -257,11 +259,9 @@ def test_a_query_process_that_dies_is_an_error_of_the_query(analyst: Analyst) ->
 
 
 def test_a_process_that_is_started_ahead_answers_once_and_is_replaced(analyst: Analyst) -> None:
-    def waiting() -> set[int]:
-        return {child.pid for child in psutil.Process().children() if "sandbox" in str(child.cmdline())}
-
+    waiting = new_children("sandbox.py")
     sandboxes = Sandboxes(ahead=True)
-    seen: list[set[int]] = []
+    seen: list[list[psutil.Process]] = []
     for _ in range(2):
         result = run_query_raw(analyst.database, analyst.settings, "SELECT 1", sandboxes=sandboxes)
         assert (result.payload, result.row_count) == (b"[[1]]", 1)
@@ -269,10 +269,10 @@ def test_a_process_that_is_started_ahead_answers_once_and_is_replaced(analyst: A
     assert [len(each) for each in seen] == [1, 1]
     assert seen[0] != seen[1]
     (idle,) = seen[1]
-    os.kill(idle, signal.SIGKILL)
+    os.kill(idle.pid, signal.SIGKILL)
     assert run_query_raw(analyst.database, analyst.settings, "SELECT 2", sandboxes=sandboxes).payload == b"[[2]]"
     sandboxes.close()
-    assert waiting() == set()
+    assert waiting() == []
 
 
 def test_a_query_sees_nothing_of_the_environment(analyst: Analyst, monkeypatch: pytest.MonkeyPatch) -> None:
