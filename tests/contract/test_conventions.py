@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from tests.contract.conftest import World
 from tests.contract.service import API, UNKNOWN_ID, Service, as_problem
-from tests.serving.conftest import Server, scratch_database
+from tests.databases import scratch_database
+from tests.serving.conftest import Server
 
 HOSTILE: list[Any] = [
     None,

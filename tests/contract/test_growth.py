@@ -21,7 +21,8 @@ from sqlalchemy import Engine, event, insert, select, text
 from tests.benchmarks.search import synthetic_embeddings
 from tests.contract.conftest import BASE_URL, wait_until_ready
 from tests.contract.service import API
-from tests.serving.conftest import Server, scratch_database, scratch_settings
+from tests.databases import scratch_database
+from tests.serving.conftest import Server, scratch_settings
 from tests.warehouse.queries.library import adapter_values, fill, insert_adapters
 from warehouse import facets
 from warehouse.engine import Database

@@ -58,7 +58,7 @@ def idle() -> None:
 def test_instance_and_warehouse_share_one_postgresql_database(
     postgresql_server: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    from tests.conftest import scratch_postgresql
+    from tests.databases import scratch_postgresql
     from warehouse import migrations
     from warehouse.engine import open_database
 

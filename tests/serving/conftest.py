@@ -3,22 +3,17 @@
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 
 from serving.app import create_app
 from serving.server import configuration
-from warehouse import migrations
-from warehouse.engine import Database, connect
+from warehouse.engine import Database
 from warehouse.settings import Settings
 
 KEYS = "reading:reader:reader-secret,editing:editor:editor-secret,ruling:admin:admin-secret"
@@ -50,24 +45,6 @@ class Server:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
-
-
-@contextmanager
-def scratch_database(request: pytest.FixtureRequest, folder: Path, dialect: str) -> Iterator[Database]:
-    """A migrated database for fixtures that outlive a test."""
-    if dialect == "sqlite":
-        database = connect(f"sqlite:///{folder / 'warehouse.sqlite3'}")
-    else:
-        server = make_url(request.getfixturevalue("postgresql_server"))
-        name = f"scratch_{uuid.uuid4().hex}"
-        admin = create_engine(server, isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        admin.dispose()
-        database = connect(server.set(database=name))
-    migrations.upgrade(database)
-    yield database
-    database.dispose()
 
 
 def scratch_settings(database: Database, data_dir: Path, models_dir: Path, **fields: Any) -> Settings:

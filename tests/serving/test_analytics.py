@@ -15,8 +15,9 @@ from sqlalchemy import insert
 
 from serving import analysts
 from serving.schemas.analytics import AnalyticsAnswer, AnalyticsCatalog, AnalyticsSummary
+from tests.databases import scratch_database
 from tests.processes import new_children
-from tests.serving.conftest import KEYS, Server, scratch_database, scratch_settings
+from tests.serving.conftest import KEYS, Server, scratch_settings
 from tests.warehouse.marts import library
 from tests.warehouse.queries.library import adapter_values, insert_adapters
 from warehouse.engine import Database

@@ -16,9 +16,10 @@ from sqlalchemy import select
 from serving import backends
 from serving.backends import Backends
 from serving.schemas.generation import RANGES
+from tests.databases import scratch_database
 from tests.fakes.sdnext import FakeLora, Mishap
 from tests.pipelines.jobs.working import show, until
-from tests.serving.conftest import KEYS, scratch_database
+from tests.serving.conftest import KEYS
 from tests.serving.generating import API, ASKED, SMALL, Studio, studio
 from tests.serving.test_live import hear, listening
 from tests.warehouse.queries.library import adapter_values, insert_adapters

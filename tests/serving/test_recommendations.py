@@ -18,7 +18,8 @@ from serving.schemas.recommendations import (
     RecommendationStats,
     SimilarAnswer,
 )
-from tests.serving.conftest import Server, scratch_database, scratch_settings
+from tests.databases import scratch_database
+from tests.serving.conftest import Server, scratch_settings
 from tests.warehouse.queries.library import adapter_values, insert_adapters
 from warehouse import migrations
 from warehouse.engine import Database, connect

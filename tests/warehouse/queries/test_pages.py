@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from tests.conftest import scratch_postgresql
+from tests.databases import scratch_postgresql
 from tests.warehouse.queries.library import adapter_values, every_row, fill, insert_adapters
 from warehouse import fulltext, migrations
 from warehouse.engine import Database, connect
