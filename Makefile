@@ -15,6 +15,8 @@ PORT ?= 8000
 DAGSTER_PORT ?= 3000
 # PyTorch's own index of CPU builds, for machines whose package index has none. Empty: only the index pip is set to.
 TORCH_INDEX_URL ?=
+# Twice the cores of a small machine: half of what tests do is waiting for sockets, locks and other processes.
+TEST_PROCESSES ?= 4
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 
@@ -27,11 +29,11 @@ up: $(VENV)/.installed  ## Start everything: ingest LIBRARY (none: a sample), AP
 	@exec $(BIN)/lora-manager up --port $(PORT) --dagster-port $(DAGSTER_PORT) \
 	  $(if $(LIBRARY),--library "$(LIBRARY)") $(if $(DATA),--data "$(DATA)")
 
-test: $(VENV)/.installed-dev  ## Run the whole test suite on two processes
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests
+test: $(VENV)/.installed-dev  ## Run the whole test suite
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup tests
 
 test-fast: $(VENV)/.installed-dev  ## Run the tests that start no real processes and take no ten seconds
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not platform and not slow" tests
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup -m "not platform and not slow" tests
 
 lint: $(VENV)/.installed-dev  ## Check style and types
 	$(BIN)/ruff check .

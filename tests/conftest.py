@@ -16,6 +16,27 @@ from tests.databases import DIALECTS, migrated_postgresql, migrated_sqlite, scra
 from warehouse.engine import Database
 from warehouse.settings import Settings
 
+_COSTLY = ("synced", "analyst", "asked", "undisturbed", "large", "large_on_postgresql")
+"""Fixtures that live longer than a test and take seconds to make."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what shares a costly fixture in one process, so that it is made once and not once per process."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("xdist_group") is None:
+            for name in set(_COSTLY) & set(item.fixturenames):
+                item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where encoders are exported to, which takes seconds: shared by all processes of a session, as by those of a
+    data folder."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
+    folder.mkdir(exist_ok=True)
+    return folder
+
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:

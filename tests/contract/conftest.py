@@ -19,7 +19,7 @@ import pytest
 
 from tests.contract.service import Service
 from tests.databases import scratch_database
-from tests.serving.conftest import KEYS, Server, models_dir, scratch_settings
+from tests.serving.conftest import KEYS, Server, scratch_settings
 from warehouse import ingest
 from warehouse.engine import Database
 from warehouse.marts import export_marts, snapshot_statistics
@@ -28,8 +28,6 @@ from warehouse.settings import Settings
 from warehouse.vectors import compute_embeddings, find_near_duplicates
 from warehouse.vectors.indices import publish_index
 from warehouse.vectors.spaces import SpaceName
-
-__all__ = ["models_dir"]
 
 ORIGIN = "https://front.example"
 BASE_URL = os.environ.get("LORA_MANAGER_TEST_BASE_URL", "")

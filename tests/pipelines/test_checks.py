@@ -22,10 +22,15 @@ from warehouse.settings import Settings
 Evaluations = dict[tuple[str, str], dg.AssetCheckEvaluation]
 
 
-def _evaluate(database: Database, settings: Settings) -> Evaluations:
-    """Every check, each as a step of its own, as the UI would execute them."""
+def _evaluate(database: Database, settings: Settings, only: tuple[str, str] | None = None) -> Evaluations:
+    """Every check, or those defined with one (its asset and name), each definition as a step, as the UI would execute
+    them."""
+    definitions = checks.ALL
+    if only is not None:
+        key = dg.AssetCheckKey(dg.AssetKey(only[0].split("/")), only[1])
+        definitions = [definition for definition in checks.ALL if key in definition.check_keys]
     result = dg.Definitions(
-        asset_checks=checks.ALL,
+        asset_checks=definitions,
         resources={"warehouse": dg.ResourceDefinition.hardcoded_resource(Warehouse(database, settings))},
         jobs=[dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())],
         executor=dg.in_process_executor,
@@ -134,11 +139,15 @@ BREAKS = {
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_broken_row_fails_the_check_that_says_so(synced_copy: Database, synced: Synced, name: str) -> None:
     statement, expected = BREAKS[name]
-    before = _failed(_evaluate(synced_copy, synced.settings))
     _break(synced_copy, statement)
-    evaluations = _evaluate(synced_copy, synced.settings)
-    assert expected in _failed(evaluations) - before
+    evaluations = _evaluate(synced_copy, synced.settings, expected)
+    assert expected in _failed(evaluations)
     assert evaluations[expected].description
+
+
+def test_every_check_that_a_broken_row_fails_holds_before(synced_copy: Database, synced: Synced) -> None:
+    evaluations = _evaluate(synced_copy, synced.settings)
+    assert not _failed(evaluations) & {expected for _, expected in BREAKS.values()}
 
 
 def test_the_checks_hold_on_an_empty_warehouse(sqlite_database: Database, settings: Settings) -> None:

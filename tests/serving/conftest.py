@@ -60,12 +60,6 @@ def scratch_settings(database: Database, data_dir: Path, models_dir: Path, **fie
     )
 
 
-@pytest.fixture(scope="session")
-def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the encoder is exported to, once per session: it takes seconds."""
-    return tmp_path_factory.mktemp("models")
-
-
 @pytest.fixture
 def settings_for(tmp_path: Path, models_dir: Path) -> Callable[..., Settings]:
     """Settings of a database in a fresh data folder, with the given fields."""

@@ -18,10 +18,10 @@ COUNT = 120
 
 
 @pytest.fixture(scope="session")
-def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_data(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Path:
     """The data folder whose exported models every test uses."""
     folder = tmp_path_factory.mktemp("shared")
-    (folder / "models").mkdir()
+    (folder / "models").symlink_to(models_dir, target_is_directory=True)
     return folder
 
 
