@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 _CJK = (
     "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f"
@@ -41,10 +42,12 @@ def _bigrams(run: str) -> str:
     return " ".join(run[index : index + 2] for index in range(len(run) - 1))
 
 
+@lru_cache(maxsize=16)
 def segment(value: str) -> str:
     """Folded words whose CJK runs are bigrams, with nothing else between them than spaces.
 
     Punctuation goes here and not in the database: PostgreSQL's parser takes `v2.5-turbo` or `a.b/c` for one word.
+    The last results are kept, because the versions of a model follow each other and share its description.
     """
     if value.isascii():
         return b" ".join(value.encode().translate(_SPACED_AND_FOLDED).split()).decode()
