@@ -57,7 +57,7 @@ def _one_by_one(fields: Fields) -> tuple[Example, ...]:
 
 
 @given(st.lists(st.one_of(_IMAGE, st.none(), st.just("?")), max_size=3))
-@settings(max_examples=1_000)
+@settings(max_examples=1_000, deadline=None)
 @case([{"url": "u", "meta": {"meta": {"prompt": "inner", "seed": 1}}}, {"width": 1}])
 @case([{"meta": {"prompt": None, "meta": {"prompt": "inner"}}}])
 @case([{}, {"x": 1}, {"url": "u", "width": 8, "meta": {"prompt": "p", "resources": [{"name": "n", "weight": 1}]}}])
