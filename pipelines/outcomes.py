@@ -16,14 +16,14 @@ from warehouse.engine import Database
 from warehouse.models import Activity, utc_now
 
 ADAPTERS_CHANGED = "adapters_changed"
-"""Metadata of `catalog/documents`: adapters that were derived on the way, which `catalog/adapters` does not count."""
+"""Metadata of `catalog/documents`: adapters that were derived on the way. `catalog/adapters` of the same run counts
+them among its own."""
 _COUNTS = (
     Metadata.ROWS,
     Metadata.CHANGED,
     Metadata.SKIPPED,
     Metadata.REJECTED,
     Metadata.SECONDS,
-    ADAPTERS_CHANGED,
 )
 _ENDS = {
     dg.DagsterRunStatus.SUCCESS: "finished",
@@ -55,7 +55,7 @@ def summarise(job: str, status: dg.DagsterRunStatus, stages: Stages) -> str:
     if status is not dg.DagsterRunStatus.SUCCESS:
         return f"{job} {_ENDS.get(status, 'ended')}"
     if job == Job.SYNC_LIBRARY:
-        changed = _count(stages, ADAPTERS, Metadata.CHANGED) + _count(stages, DOCUMENTS, ADAPTERS_CHANGED)
+        changed = _count(stages, ADAPTERS, Metadata.CHANGED)
         total = _count(stages, ADAPTERS, Metadata.ROWS)
         rejected = _count(stages, DOCUMENTS, Metadata.REJECTED) + _count(stages, INSPECTIONS, Metadata.REJECTED)
         refused = f", {rejected:,} files set aside" if rejected else ""

@@ -1,18 +1,17 @@
-"""Full text over adapters on both dialects: how words are cut, and how a query asks for them.
+"""Full text over adapters: how words are cut, and what a question asks for.
 
 One table (`adapter_search`) holds the words; SQLite's FTS5 and PostgreSQL's tsvector index it, each kept true by the
 database itself in the same transaction. Neither finds a CJK word of two characters on its own (unicode61 takes a whole
 run as one word, trigram needs three), so runs of CJK are cut into overlapping bigrams here, in texts and in queries.
+
+Does not belong here: SQL (`queries.matching`). Workers of the ingest import this module, and no database.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from sqlalchemy import BigInteger, ColumnElement, Select, func, literal_column, select, text
-
-from warehouse.models import AdapterSearch
+from functools import lru_cache
 
 _CJK = (
     "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003134f"
@@ -43,10 +42,12 @@ def _bigrams(run: str) -> str:
     return " ".join(run[index : index + 2] for index in range(len(run) - 1))
 
 
+@lru_cache(maxsize=16)
 def segment(value: str) -> str:
     """Folded words whose CJK runs are bigrams, with nothing else between them than spaces.
 
     Punctuation goes here and not in the database: PostgreSQL's parser takes `v2.5-turbo` or `a.b/c` for one word.
+    The last results are kept, because the versions of a model follow each other and share its description.
     """
     if value.isascii():
         return b" ".join(value.encode().translate(_SPACED_AND_FOLDED).split()).decode()
@@ -101,31 +102,3 @@ def parse(question: str) -> Query:
         if len(phrases) >= MAX_TERMS:
             break
     return Query(tuple(phrases))
-
-
-def _fts5(query: Query) -> str:
-    return " AND ".join('"' + " ".join(words) + '"' + ("*" if prefix else "") for words, prefix in query.phrases)
-
-
-def _tsquery(query: Query) -> str:
-    return " & ".join(
-        "(" + " <-> ".join([*(f"'{word}'" for word in words[:-1]), f"'{words[-1]}'" + (":*" if prefix else "")]) + ")"
-        for words, prefix in query.phrases
-    )
-
-
-def matches(query: Query, *, sqlite: bool) -> Select[int, float]:
-    """A select of (adapter_pk, score), the higher the better, of the adapters that a query matches, unordered."""
-    if sqlite:
-        # bm25() is negative, the better the smaller; weights: name, triggers, tags, body.
-        score: ColumnElement[float] = literal_column("-bm25(adapter_fts, 10.0, 6.0, 4.0, 1.0)")
-        return (
-            select(literal_column("rowid", BigInteger).label("adapter_pk"), score.label("score"))
-            .select_from(text("adapter_fts"))
-            .where(text("adapter_fts MATCH :fts_query").bindparams(fts_query=_fts5(query)))
-        )
-    tsquery = func.to_tsquery("simple", _tsquery(query))
-    vector: ColumnElement[str] = literal_column("adapter_search.words")
-    return select(AdapterSearch.adapter_pk.label("adapter_pk"), func.ts_rank_cd(vector, tsquery).label("score")).where(
-        vector.op("@@")(tsquery)
-    )

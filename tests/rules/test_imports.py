@@ -105,6 +105,13 @@ def test_the_lanes_import_nothing_of_the_library() -> None:
     assert not [name for name in ours if name.startswith(others)]
 
 
+def test_workers_of_the_ingest_import_no_database() -> None:
+    """Every one of them pays for what it imports, in time and in memory."""
+    code = "import sys, warehouse.ingest.worker; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not {"sqlalchemy", "pydantic", "warehouse.models", "warehouse.engine", *HEAVY} & set(answer.stdout.split())
+
+
 def test_backends_import_no_dagster() -> None:
     """The API loads them too."""
     code = "import sys; from warehouse.backends import plugins; plugins(); print(*sys.modules)"

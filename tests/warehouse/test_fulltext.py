@@ -8,8 +8,9 @@ from sqlalchemy import insert, select
 
 from tests.warehouse.test_facets import adapter_row
 from warehouse.engine import Database
-from warehouse.fulltext import MAX_TERMS, fold, matches, parse, search_row, segment
+from warehouse.fulltext import MAX_TERMS, fold, parse, search_row, segment
 from warehouse.models import Adapter, AdapterSearch
+from warehouse.queries.matching import matches
 
 TEXTS = {
     "plain": "Knitted sweater style, warm colours",

@@ -248,6 +248,8 @@ _LEXICON: Final = {
     term: tuple((_PLACE[archetype], strength) for archetype, strength in entries) for term, entries in _rows().items()
 }
 _PAIR_STARTS: Final = frozenset(word.split(" ")[0] for word in _LEXICON if " " in word)
+_CJK_CHARACTER: Final = re.compile(f"[{''.join(sorted(set(''.join(_CJK))))}]")
+"""In whatever holds one of the CJK terms, and far faster to look for; case folding changes none of them."""
 _TOKEN: Final = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _SEPARATORS: Final = {code: " " for code in range(128) if not chr(code).isalnum() and chr(code) != "-"}
 _HUMP: Final = re.compile(r"([a-z])(?=[A-Z])")
@@ -285,7 +287,7 @@ def score(evidence: Evidence) -> list[float] | None:
     found |= _add(scores, set().union(*[tag.terms for tag in tags]), _TAG)
     found |= _add(scores, _terms_of(_split_humps(word[:_WORD_CHARACTERS]) for word in evidence.trained_words), _WORD)
     if evidence.description:
-        found |= _add(scores, _terms_of((evidence.description[:_TEXT_CHARACTERS],)), _TEXT)
+        found |= _add(scores, _terms_of_description(evidence.description[:_TEXT_CHARACTERS]), _TEXT)
     if evidence.training_tags:
         found |= _add(scores, _terms_of(evidence.training_tags[:10]), _TRAINING)
     found |= _add_forms(scores, name, name_tokens, evidence.trained_words)
@@ -339,14 +341,24 @@ def _terms_of(texts: Iterable[str]) -> set[str]:
     return terms
 
 
+@lru_cache(maxsize=16)
+def _terms_of_description(text: str) -> frozenset[str]:
+    # The versions of a model follow each other, and share it.
+    return frozenset(_terms(text, _tokens(text.casefold())))
+
+
 def _terms(text: str, tokens: list[str]) -> set[str]:
     """The listed words, pairs of neighbouring words, and CJK terms in a text of these tokens."""
     terms = _LEXICON.keys() & tokens
     if not _PAIR_STARTS.isdisjoint(tokens):
-        for first, second in pairwise(tokens):
-            if first in _PAIR_STARTS and (pair := f"{first} {second}") in _LEXICON:
-                terms.add(pair)
-    if not text.isascii():
+        terms.update(
+            [
+                pair
+                for first, second in pairwise(tokens)
+                if first in _PAIR_STARTS and (pair := f"{first} {second}") in _LEXICON
+            ]
+        )
+    if not text.isascii() and _CJK_CHARACTER.search(text):
         folded = text.casefold()
         terms.update([term for term in _CJK if term in folded])
     return terms

@@ -60,7 +60,8 @@ def build_adapters(database: Database, settings: Settings, *, progress: Progress
     return StageReport(
         rows=rows,
         changed=counts["changed"] + looked_after,
-        skipped=rows - counts["inserted"] - counts["updated"] - counts["missing"] - looked_after,
+        # An adapter that was inserted and completed in a later pass counts twice among the changes.
+        skipped=max(rows - counts["inserted"] - counts["updated"] - counts["missing"] - looked_after, 0),
         rejected=errors,
         seconds=time.perf_counter() - started,
         details={

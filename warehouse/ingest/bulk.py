@@ -4,11 +4,12 @@ Belongs here: INSERT, UPDATE and set membership for thousands of rows, in both d
 once. Rows are dictionaries of one shape; JSON columns are given as encoded text or as lists and dictionaries.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
+from types import NoneType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -18,9 +19,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from warehouse.models import AdapterSearch, Base, UtcDateTime
 
 OnConflict = Literal["fail", "skip", "replace"]
-_ROWS_OF_WORDS: Final = 1_000
+_ROWS_OF_WORDS: Final = 1_024
 """In one statement: five parameters each, of the 32,766 that SQLite takes."""
 _JSON: Final = msgspec.json.Encoder()
+_UTC_OFFSET: Final = -len("+00:00")
 
 
 def table_of(model: type[Base]) -> Table:
@@ -52,17 +54,22 @@ def insert_words(connection: Connection, rows: Sequence[dict[str, Any]]) -> None
     """Insert or replace rows of `adapter_search`; equal ones are left untouched.
 
     On SQLite a trigger hands each row to FTS5, which writes out what it gathered at the end of the statement: hundreds
-    of rows are one statement there, which takes a third of the time.
+    of rows are one statement there, which takes a third of the time. Its rows are powers of two: a driver keeps the
+    statements that it compiled, and those of every number of rows would take half a megabyte each.
     """
     table = table_of(AdapterSearch)
     if connection.dialect.name != "sqlite":
         insert(connection, table, rows, conflict="replace", keep_equal=True)
         return
-    for start in range(0, len(rows), _ROWS_OF_WORDS):
-        batch = rows[start : start + _ROWS_OF_WORDS]
+    start, size = 0, _ROWS_OF_WORDS
+    while start < len(rows):
+        while size > len(rows) - start:
+            size //= 2
+        batch = rows[start : start + size]
         names = tuple(batch[0])
-        statement = _insert("sqlite", table, names, "replace", keep_equal=True, count=len(batch))
+        statement = _insert("sqlite", table, names, "replace", keep_equal=True, count=size)
         connection.exec_driver_sql(statement, tuple(chain.from_iterable(_values(connection, table, names, batch))))
+        start += size
 
 
 def update(connection: Connection, table: Table, key: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -131,30 +138,39 @@ def _values(
     By their places, for a driver looks each name of each row up.
     """
     values = list(map(itemgetter(*names), rows)) if len(names) > 1 else [(row[names[0]],) for row in rows]
-    converters: dict[int, Callable[[Any], Any]] = {}
+    converters: dict[int, Callable[[Sequence[Any]], Sequence[Any]]] = {}
     for place, name in enumerate(names):
         kind = table.c[name].type
         if isinstance(kind, (UtcDateTime, DateTime)) and connection.dialect.name == "sqlite":
-            converters[place] = _moment
+            converters[place] = _moments
         elif isinstance(kind, JSON):
-            converters[place] = _document
-    return [_converted(row, converters) for row in values] if converters else values
-
-
-def _converted(row: tuple[Any, ...], converters: Mapping[int, Callable[[Any], Any]]) -> tuple[Any, ...]:
-    values = list(row)
+            converters[place] = _documents
+    if not converters:
+        return values
+    # Column by column: most of them need nothing, which one look at each tells.
+    columns: list[Sequence[Any]] = list(zip(*values, strict=True))
     for place, convert in converters.items():
-        if values[place] is not None:
-            values[place] = convert(values[place])
-    return tuple(values)
+        columns[place] = convert(columns[place])
+    return list(zip(*columns, strict=True))
 
 
-def _document(value: Any) -> str:
-    """A JSON value as text, which it may be already."""
-    return value if type(value) is str else _JSON.encode(value).decode()
+def _documents(column: Sequence[Any]) -> Sequence[str | None]:
+    """JSON values as text, which they may be already."""
+    if {*map(type, column)} <= {str, NoneType}:
+        return column
+    return [value if value is None or type(value) is str else _JSON.encode(value).decode() for value in column]
 
 
-@lru_cache(maxsize=1024)
-def _moment(value: datetime) -> str:
-    """As SQLAlchemy stores a moment in SQLite."""
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+def _moments(column: Sequence[datetime | None]) -> Sequence[str | None]:
+    """Moments as SQLAlchemy stores them in SQLite."""
+    if column.count(column[0]) == len(column):
+        return [_moment(column[0])] * len(column)
+    return list(map(_moment, column))
+
+
+def _moment(value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat(" ", "microseconds")[:_UTC_OFFSET]

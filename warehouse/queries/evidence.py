@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from warehouse import fulltext
 from warehouse.models import Adapter, AdapterDetail, Duplicate, Embedding
+from warehouse.queries import matching
 from warehouse.queries.filters import is_sqlite, storable
 
 _CHUNK = 500
@@ -109,7 +110,7 @@ def found_by(connection: Connection, phrase: str, *, limit: int) -> list[int]:
     words = tuple(word for piece, _ in fulltext.parse(f'"{phrase}"').phrases for word in piece)
     if not words:
         return []
-    matched = fulltext.matches(fulltext.Query(((words, False),)), sqlite=is_sqlite(connection))
+    matched = matching.matches(fulltext.Query(((words, False),)), sqlite=is_sqlite(connection))
     # Without the score, which would be computed for every match.
     statement = matched.with_only_columns(matched.selected_columns.adapter_pk).limit(limit)
     return list(connection.execute(statement).scalars())

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, select
 
 from warehouse import facets, fulltext
 from warehouse.models import Adapter, AdapterTag
+from warehouse.queries import matching
 
 Columns = TypeVarTuple("Columns")
 
@@ -101,7 +102,7 @@ def narrow(statement: Select[*Columns], pk: ColumnElement[int], narrowed: Adapte
 def candidates(connection: Connection, narrowed: AdapterFilter) -> Select[int]:
     """Numbers of the adapters that pass, driven by full text, else by the rarest tag, else by an index of a column."""
     if narrowed.question is not None:
-        matched = fulltext.matches(narrowed.question, sqlite=is_sqlite(connection)).subquery("matched")
+        matched = matching.matches(narrowed.question, sqlite=is_sqlite(connection)).subquery("matched")
         return narrow(select(matched.c.adapter_pk.label("pk")), matched.c.adapter_pk, narrowed)
     if narrowed.all_tags:
         rarest = min(narrowed.all_tags, key=lambda tag: (facets.count_of(connection, "tag", tag), tag))

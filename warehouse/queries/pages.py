@@ -21,9 +21,9 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, UnaryExpression, 
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.operators import custom_op
 
-from warehouse import facets, fulltext
+from warehouse import facets
 from warehouse.models import Adapter
-from warehouse.queries import cursors
+from warehouse.queries import cursors, matching
 from warehouse.queries.adapters import AdapterRow, rows_by_pk
 from warehouse.queries.counts import count
 from warehouse.queries.filters import AdapterFilter, candidates, has_tag, is_sqlite, narrow, of_adapter
@@ -134,7 +134,7 @@ def _keys(connection: Connection, listing: _Listing) -> Select[int, Any]:
     if narrowed.any_tags:
         statement = statement.where(has_tag(Adapter.pk.expression, narrowed.any_tags))
     if narrowed.question is not None:
-        matched = fulltext.matches(narrowed.question, sqlite=is_sqlite(connection)).subquery("matched")
+        matched = matching.matches(narrowed.question, sqlite=is_sqlite(connection)).subquery("matched")
         pk = _unindexed(Adapter.pk) if is_sqlite(connection) else Adapter.pk.expression
         statement = statement.where(pk.in_(select(matched.c.adapter_pk)))
     return statement
@@ -228,7 +228,7 @@ def _ranked_keys(connection: Connection, listing: _Listing, offset: int, limit: 
     narrowed = listing.narrowed
     assert narrowed.question is not None
     matched = (
-        fulltext.matches(narrowed.question, sqlite=is_sqlite(connection)).limit(CANDIDATE_LIMIT).subquery("matched")
+        matching.matches(narrowed.question, sqlite=is_sqlite(connection)).limit(CANDIDATE_LIMIT).subquery("matched")
     )
     statement = select(matched.c.adapter_pk.label("pk"), matched.c.score.label("value"))
     statement = narrow(statement, matched.c.adapter_pk, narrowed)

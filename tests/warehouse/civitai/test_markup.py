@@ -1,10 +1,10 @@
 """Descriptions: nothing that runs survives, and nothing that is read gets lost."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warehouse.civitai import html_to_text, sanitise_html
+from warehouse.civitai import html_to_text, markup, sanitise_html
 from warehouse.civitai.markup import looks_like_html
 
 
@@ -109,3 +109,44 @@ def test_angle_brackets_alone_are_no_html(text: str) -> None:
 @pytest.mark.parametrize("text", ["<p>a", "a<br>b", "<BR/>", '<a href="x">y</a>', "<script>x</script>", "</div>"])
 def test_elements_are_html(text: str) -> None:
     assert looks_like_html(text)
+
+
+_TEXTS = st.sampled_from(
+    ["a", "x\ny", " ", "\n", "\t", "é", "\xa0", "'", '"', "=", "&", "&amp;", "&lt;", "&nbsp;", "&quot;"]
+)
+_MARKUP = st.recursive(
+    st.one_of(_TEXTS, st.sampled_from(["<br>", "<hr>", "<br/>", "</p>", "<", ">", "<x>", "<script>"])),
+    lambda inner: st.builds(
+        lambda name, parts, attribute: f"<{name}{attribute}>{''.join(parts)}</{name}>",
+        st.sampled_from(
+            ["p", "ul", "ol", "li", "h1", "h3", "strong", "em", "b", "code", "a", "div", "script", "style"]
+        ),
+        st.lists(inner, max_size=3),
+        st.sampled_from(["", "", "", "", " onclick=x", ' href="javascript:x"']),
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(_MARKUP, max_size=4).map("".join))
+@settings(max_examples=1_000, deadline=None)
+def test_what_is_taken_as_it_stands_is_what_the_cleaner_gives(text: str) -> None:
+    """A part of the markup is recognised as clean without parsing it: it must be a fixed point of the parser."""
+    assert (sanitise_html(text) or "") == markup._CLEANER.clean(text).strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p>One</p><p>Two &amp; three<br>four</p>",
+        "<h3>How</h3><ul><li><p>A <strong>word</strong></p></li><li>plain</li></ul>\n<hr>",
+    ],
+)
+def test_what_editors_write_is_recognised(text: str) -> None:
+    assert markup._PLAIN_MARKUP.fullmatch(text)
+
+
+@pytest.mark.parametrize("unit", ["<p>", "<ul><li>", "<ul> ", "a&", "&amp;", "<strong>x", "<p><strong>a</strong>"])
+def test_recognising_is_linear(unit: str) -> None:
+    """Backtracking would take longer than the test may."""
+    assert not markup._PLAIN_MARKUP.fullmatch(unit * 30_000 + "<")

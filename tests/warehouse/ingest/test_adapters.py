@@ -6,10 +6,11 @@ from sqlalchemy import insert, select
 
 from tests.warehouse.ingest.library import Library, model, sha256, version, weights
 from warehouse import facets
-from warehouse.fulltext import matches, parse
+from warehouse.fulltext import parse
 from warehouse.ids import new_id
 from warehouse.ingest import bury
 from warehouse.models import Adapter
+from warehouse.queries.matching import matches
 
 
 def info(number: int, *, file: str, name: str = "A", model_id: int = 1, **more: Any) -> dict[str, Any]:

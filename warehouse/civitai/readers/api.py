@@ -6,16 +6,16 @@ civitdl's `model_dict`, sd-civitai-browser-plus' `.api_info.json`, and the `civi
 
 from typing import Final
 
-from warehouse.civitai.fields import Fields, whole_number
+from warehouse.civitai.fields import Fields
 from warehouse.civitai.readers import a1111
 from warehouse.civitai.readers.claims import file_claim
-from warehouse.civitai.records import Example, JsonObject, Licence, ModelFacts, Record, VersionFacts
-from warehouse.civitai.values import commercial_use, nsfw_level
+from warehouse.civitai.readers.examples import examples
+from warehouse.civitai.records import JsonObject, Licence, ModelFacts, Record, VersionFacts
+from warehouse.civitai.values import commercial_use
 from warehouse.civitai.verdicts import ComplaintCode, Shape
 
 MAX_VERSIONS: Final = 2000
 MAX_FILES: Final = 500
-MAX_EXAMPLES: Final = 200
 _EXACT: Final = 2**53
 """Whole numbers below it are what they were after being read as a double."""
 _LICENCE_KEYS: Final = frozenset({"allowNoCredit", "allowCommercialUse", "allowDerivatives", "allowDifferentLicense"})
@@ -171,82 +171,3 @@ def statistics(fields: Fields, key: str) -> JsonObject:
         elif (value := inner.number(name)) is not None:
             result[name] = int(value) if value.is_integer() and name != "rating" else value
     return result
-
-
-def examples(fields: Fields) -> tuple[Example, ...]:
-    """The example images that say anything at all, the first `MAX_EXAMPLES` of them."""
-    result = []
-    for image in fields.children("images"):
-        if image.data:
-            result.append(example(image))
-            if len(result) == MAX_EXAMPLES:
-                break
-    return tuple(result)
-
-
-def example(fields: Fields) -> Example:
-    """One entry of `images[]`, with the generation data of its `meta` where there are any."""
-    data = fields.data
-    level = nsfw_level(data.get("nsfwLevel"))
-    if level is None:
-        level = nsfw_level(data.get("nsfw"))
-    meta = fields.child("meta") if data.get("meta") is not None else None
-    if meta is None:
-        return Example(
-            url=fields.text("url"),
-            type=fields.text("type"),
-            width=fields.integer("width"),
-            height=fields.integer("height"),
-            nsfw_level=level,
-        )
-    if "prompt" not in meta.data and type(meta.data.get("meta")) is dict:
-        # The image endpoint of 2025 wraps the generation data once more.
-        meta = Fields(meta.data["meta"], f"{meta.path}.meta", meta.log)
-    return Example(
-        url=fields.text("url"),
-        type=fields.text("type"),
-        width=fields.integer("width"),
-        height=fields.integer("height"),
-        nsfw_level=level,
-        prompt=meta.text("prompt"),
-        negative_prompt=meta.text("negativePrompt"),
-        sampler=meta.text("sampler"),
-        steps=meta.integer("steps"),
-        cfg_scale=meta.number("cfgScale"),
-        seed=meta.integer("seed"),
-        clip_skip=_clip_skip(meta),
-        resources=resources(meta),
-    )
-
-
-def _clip_skip(meta: Fields) -> int | None:
-    for key in ("Clip skip", "clipSkip"):
-        value = meta.data.get(key)
-        if type(value) is int:
-            return value
-        if type(value) is str:
-            return whole_number(value)
-    return None
-
-
-def resources(meta: Fields) -> tuple[JsonObject, ...]:
-    """What an example was made with, as objects of `name`, `type`, `weight` and `version_id` where stated."""
-    result = []
-    for key in ("resources", "civitaiResources"):
-        if key not in meta.data:
-            continue
-        for item in meta.children(key):
-            # Most of them state two of the four.
-            keys = item.data
-            resource: JsonObject = {}
-            if (name := item.text("name") or item.text("modelName")) is not None:
-                resource["name"] = name
-            if "type" in keys and (kind := item.text("type")) is not None:
-                resource["type"] = kind
-            if "weight" in keys and (weight := item.number("weight")) is not None:
-                resource["weight"] = weight
-            if "modelVersionId" in keys and (version_id := item.identifier("modelVersionId")) is not None:
-                resource["version_id"] = version_id
-            if resource:
-                result.append(resource)
-    return tuple(result)

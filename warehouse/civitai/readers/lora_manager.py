@@ -5,8 +5,9 @@ from typing import Final
 import msgspec
 
 from warehouse.civitai.fields import Fields
-from warehouse.civitai.readers.api import embedded_model, example, version_facts
+from warehouse.civitai.readers.api import embedded_model, version_facts
 from warehouse.civitai.readers.claims import hash_claim
+from warehouse.civitai.readers.examples import example
 from warehouse.civitai.records import Example, FileClaim, JsonObject, ModelFacts, Record, UserFacts, VersionFacts
 from warehouse.civitai.values import nsfw_level
 from warehouse.civitai.verdicts import ComplaintCode, Shape

@@ -9,8 +9,9 @@ import msgspec
 
 from warehouse.civitai.fields import Fields
 from warehouse.civitai.names import civitai_link, split_title
-from warehouse.civitai.readers.api import embedded_model, examples, version_facts
+from warehouse.civitai.readers.api import embedded_model, version_facts
 from warehouse.civitai.readers.claims import hash_claim
+from warehouse.civitai.readers.examples import examples
 from warehouse.civitai.records import Example, FileClaim, ModelFacts, Record, UserFacts, VersionFacts
 from warehouse.civitai.values import nsfw_level
 from warehouse.civitai.verdicts import Shape
