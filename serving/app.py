@@ -91,7 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         statements = observe(database.engine, slow_seconds=settings.slow_statement_ms / 1000, executed=spans)
         orchestrator = Orchestrator(settings)
         pictures = PictureStore(settings.pictures_dir)
-        results = Results(pictures, signer)
+        results = Results(database, pictures, signer)
         services = Services(
             settings=settings,
             database=database,

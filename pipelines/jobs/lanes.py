@@ -26,6 +26,7 @@ from pipelines.jobs.feed import Feed
 from warehouse import jobs
 from warehouse.backends import Backend, BackendPlugin, Outcome, Progress, Submission
 from warehouse.engine import Database
+from warehouse.generating import PREVIEW
 from warehouse.jobs import ChangeWatch, ClaimedJob, Ended, JobStatus, TakenLane, Tick, Update
 from warehouse.jobs.lanes import HEARTBEAT
 from warehouse.models import Activity, utc_now
@@ -92,6 +93,8 @@ class _Running:
     submission: Submission | None = None
     is_interrupted: bool = False
     ticked_at: float = 0.0
+    held_back: Progress | None = None
+    """The newest progress that came too soon after another: told when its time has come, or at the end."""
 
 
 @dataclass(slots=True)
@@ -100,6 +103,12 @@ class _Tally:
 
     started: int = 0
     ended: dict[JobStatus, int] = field(default_factory=dict)
+
+
+def _newer(held: Progress, progress: Progress) -> Progress:
+    """A progress that takes the place of one that was not told; its preview stays until there is another."""
+    kept = {PREVIEW: held.details[PREVIEW]} if PREVIEW in held.details else {}
+    return Progress(progress.percent, {**kept, **progress.details})
 
 
 class LaneRun:
@@ -291,6 +300,7 @@ class LaneRun:
         if status is JobStatus.PENDING and job.attempts >= job.max_attempts:
             status, error = JobStatus.FAILED, f"{error}, in attempt {job.attempts} of {job.max_attempts}"
         self._previews[job.pk] = outcome.preview
+        self._tell_held_back(running)
         self._tell(Ended(job, status, outcome.result, error, outcome.retry_in))
 
     async def _attempt(self, backend: Backend, running: _Running) -> Outcome:
@@ -312,11 +322,24 @@ class LaneRun:
     def _tick(self, running: _Running, progress: Progress) -> None:
         """Note progress, never falling, and a few times a second."""
         now = time.monotonic()
-        percent = max(running.progress, min(100.0, progress.percent))
-        running.progress = percent
-        if now - running.ticked_at >= 1 / TICKS_PER_SECOND:
-            running.ticked_at = now
-            self._tell(Tick(running.job, round(percent, 2), progress.details))
+        running.progress = max(running.progress, min(100.0, progress.percent))
+        if running.held_back is not None:
+            running.held_back = _newer(running.held_back, progress)
+        elif (early := running.ticked_at + 1 / TICKS_PER_SECOND - now) > 0:
+            running.held_back = progress
+            asyncio.get_running_loop().call_later(early, self._tell_held_back, running)
+        else:
+            self._tell_progress(running, progress)
+
+    def _tell_progress(self, running: _Running, progress: Progress) -> None:
+        running.ticked_at = time.monotonic()
+        self._tell(Tick(running.job, round(running.progress, 2), progress.details))
+
+    def _tell_held_back(self, running: _Running) -> None:
+        """Tell the newest progress that came too soon, unless the end of the job took it along."""
+        progress, running.held_back = running.held_back, None
+        if progress is not None:
+            self._tell_progress(running, progress)
 
     async def _interrupt_cancelled(self) -> None:
         waiting = [running for running in self._running.values() if not running.is_interrupted]

@@ -4,7 +4,7 @@
 
 Starts the whole system on a scratch data folder, with a receiver on this machine. For each process in turn deliveries
 are asked for by four clients, each with an idempotency key and asked for again while the API does not answer; when a
-third of them have arrived, the process is killed by SIGKILL. Prints for each: how many deliveries ended with success, how many
+third of them have arrived, the process is killed by SIGKILL. Prints for each how many deliveries ended well, how many
 arrived more than once and how many were in flight then, the longest silence of the receiver from the kill on, and the
 seconds from the kill until another process of the same kind did its work.
 """

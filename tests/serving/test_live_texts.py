@@ -47,7 +47,7 @@ def test_an_end_is_made_once_for_all_who_are_sent_it_and_kept_no_longer(
     sqlite_database: Database, tmp_path: Path
 ) -> None:
     store = PictureStore(tmp_path)
-    results = Counting(store, Signer(b"k" * 32))
+    results = Counting(sqlite_database, store, Signer(b"k" * 32))
     job_id = _ended(sqlite_database, store, 1000)
     end = Message("generation_complete", 3, utc_now(), {"job_id": job_id}, job_id, needs_result=True)
 

@@ -41,8 +41,8 @@ def main() -> None:
             counts = jobs.counts_by_status(connection)
         if not counts["pending"] and not counts["running"]:
             break
-        if ending is Ending.HELD:
-            time.sleep(0.1)
+        # Who was relieved lets the heir in.
+        time.sleep(1.0 if ending is Ending.RELIEVED else 0.1)
     database.dispose()
     print(json.dumps({"endings": endings, "ended": ended}))
 
