@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -28,6 +28,7 @@ from warehouse.backends import Backend, BackendPlugin, Outcome, Progress, Submis
 from warehouse.engine import Database
 from warehouse.generating import PREVIEW
 from warehouse.jobs import ChangeWatch, ClaimedJob, Ended, JobStatus, TakenLane, Tick, Update
+from warehouse.jobs.attachments import AttachmentLostError, attached
 from warehouse.jobs.lanes import HEARTBEAT
 from warehouse.models import Activity, utc_now
 from warehouse.processes import new_holder
@@ -305,7 +306,8 @@ class LaneRun:
 
     async def _attempt(self, backend: Backend, running: _Running) -> Outcome:
         try:
-            running.submission = await backend.submit(running.job)
+            params = await asyncio.to_thread(attached, running.job.params, self._settings.attachments_dir)
+            running.submission = await backend.submit(replace(running.job, params=params))
             if running.is_interrupted:
                 await running.submission.interrupt()
             async for progress in running.submission.events():
@@ -315,6 +317,8 @@ class LaneRun:
             if running.is_interrupted and not self._is_stopping:
                 return Outcome(JobStatus.CANCELLED, error="cancelled; the target did not stop when it was asked to")
             raise
+        except AttachmentLostError as error:
+            return Outcome(JobStatus.FAILED, error=str(error))
         except Exception as error:
             _log.exception("job %s: unexpected error", running.job.id)
             return Outcome(JobStatus.FAILED, error=f"unexpected {type(error).__name__}; the run's log has it")
