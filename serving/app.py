@@ -21,7 +21,7 @@ from serving.deps import Services
 from serving.documentation import install as install_documentation
 from serving.embedding import Embedder
 from serving.figures import Figures
-from serving.live import Hub
+from serving.live import Hub, Room, Texts
 from serving.machine import Machine
 from serving.metrics import Metrics
 from serving.middleware import REQUEST_ID, BodyLimit, HeadAsGet, PlainErrors, RequestContext, UnexpectedErrors
@@ -91,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         statements = observe(database.engine, slow_seconds=settings.slow_statement_ms / 1000, executed=spans)
         orchestrator = Orchestrator(settings)
         pictures = PictureStore(settings.pictures_dir)
+        results = Results(database, pictures, signer)
         services = Services(
             settings=settings,
             database=database,
@@ -104,8 +105,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             answers=AnswerCache(database, settings),
             embedder=Embedder(database, settings, orchestrator),
             hub=Hub(database),
+            texts=Texts(database, results),
+            room=Room(),
             pictures=pictures,
-            results=Results(pictures, signer),
+            results=results,
             runs=LaneRuns(database, orchestrator),
             backends=Backends(settings),
         )

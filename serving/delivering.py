@@ -16,6 +16,7 @@ from serving import problems
 from serving.delivery_parameters import MAX_DEPTH
 from warehouse.backends import BackendPlugin, Complaint, ParamsError, check_params, plugins
 from warehouse.jobs import Enqueued, JobKind, KeyReused, NewJob, UnstorableError, enqueue
+from warehouse.jobs.attachments import ATTACHED, detached
 from warehouse.settings import Settings
 
 Loc = tuple[str | int, ...]
@@ -59,7 +60,8 @@ def prepare(
     places: Places = IN_BODY,
     priority: int = 0,
 ) -> NewJob:
-    """The job of a request, checked; nothing is written.
+    """The job of a request, checked. Of the database nothing is written; large parameters become files, which upkeep
+    collects if no job comes to refer to them.
 
     Raises:
         Problem: 422, with what is wrong and where.
@@ -73,6 +75,7 @@ def prepare(
         checked = check_params(plugin, prompt, params, settings)
     except ParamsError as error:
         raise _as_problem(error.complaints, places) from error
+    checked = detached(checked, settings.attachments_dir)
     return NewJob(plugin.kind, plugin.name, plugin.lane, prompt, checked, plugin.max_attempts, priority)
 
 
@@ -93,6 +96,8 @@ def _unfit(params: Mapping[str, Any]) -> str | None:
             return "holds a number that is not finite, which JSON does not know"
         if not isinstance(item, Mapping | list):
             continue
+        if isinstance(item, Mapping) and ATTACHED in item:
+            return f"holds a member {ATTACHED!r}, which stands for what is kept in a file: send the text itself"
         if level > MAX_DEPTH:
             return f"is nested deeper than {MAX_DEPTH} levels"
         waiting.extend((part, level + 1) for part in (item.values() if isinstance(item, Mapping) else item))

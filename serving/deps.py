@@ -14,7 +14,7 @@ from serving.answer_cache import AnswerCache
 from serving.backends import Backends
 from serving.embedding import Embedder
 from serving.figures import Figures
-from serving.live import Hub
+from serving.live import Hub, Room, Texts
 from serving.machine import Machine
 from serving.metrics import Metrics
 from serving.orchestrator import Orchestrator
@@ -45,6 +45,8 @@ class Services:
     answers: AnswerCache
     embedder: Embedder
     hub: Hub
+    texts: Texts
+    room: Room
     pictures: PictureStore
     results: Results
     runs: LaneRuns

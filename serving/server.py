@@ -43,6 +43,8 @@ def configuration(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         ws_max_size=_WEBSOCKET_MESSAGE_BYTES,
+        # Progress is small and pictures do not shrink; five hundred compressors take memory and time.
+        ws_per_message_deflate=False,
     )
 
 

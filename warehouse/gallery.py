@@ -32,8 +32,8 @@ def delete(connection: Connection, ids: Sequence[str]) -> tuple[list[str], list[
     """Delete pictures.
 
     Returns:
-        The ids of those that were there, and the digests of bytes that are needed no more: to be removed from the
-        store once this is committed. A generation that makes the very same bytes in between loses them.
+        The ids of those that were there, and the digests of bytes that are needed no more: to be discarded from the
+        store once this is committed.
     """
     image = GeneratedImage
     asked = select(image.sha256).where(_KEPT, image.id.in_(ids))

@@ -154,8 +154,9 @@ class Settings(BaseSettings):
     """A generation that takes longer is stopped."""
     generate_wait_seconds: float = Field(default=600.0, gt=0, le=86_400)
     """How long a request that waits for its pictures waits, queueing included; the generation goes on after it."""
-    api_host: str = "127.0.0.1"
-    """The address the API listens on; while it is loopback, deliveries may go to loopback."""
+    api_host: str = ""
+    """The address the API listens on, where who started it says so; while only this machine reaches the API, deliveries
+    may go to loopback."""
     cli_commands: dict[str, list[str]] = Field(default_factory=dict)
     cli_timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
     """A command of a delivery that runs longer is stopped."""
@@ -291,7 +292,10 @@ class Settings(BaseSettings):
 
     @property
     def serves_loopback_alone(self) -> bool:
-        """Whether only this machine reaches the API."""
+        """Whether only this machine reaches the API. Where nobody says what it listens on (`uvicorn serving.app:app`),
+        it does so without keys and other names, as the API then answers this machine alone."""
+        if not self.api_host:
+            return not self.api_keys and not self.allowed_hosts
         try:
             return ipaddress.ip_address(self.api_host).is_loopback
         except ValueError:
@@ -311,6 +315,11 @@ class Settings(BaseSettings):
     def pictures_dir(self) -> Path:
         """Where generated pictures are kept."""
         return self.data_dir / "pictures"
+
+    @property
+    def attachments_dir(self) -> Path:
+        """Where large texts of the parameters of jobs are kept."""
+        return self.data_dir / "attachments"
 
     @property
     def models_dir(self) -> Path:

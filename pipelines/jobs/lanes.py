@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -26,7 +26,9 @@ from pipelines.jobs.feed import Feed
 from warehouse import jobs
 from warehouse.backends import Backend, BackendPlugin, Outcome, Progress, Submission
 from warehouse.engine import Database
+from warehouse.generating import PREVIEW
 from warehouse.jobs import ChangeWatch, ClaimedJob, Ended, JobStatus, TakenLane, Tick, Update
+from warehouse.jobs.attachments import AttachmentLostError, attached
 from warehouse.jobs.lanes import HEARTBEAT
 from warehouse.models import Activity, utc_now
 from warehouse.processes import new_holder
@@ -92,6 +94,8 @@ class _Running:
     submission: Submission | None = None
     is_interrupted: bool = False
     ticked_at: float = 0.0
+    held_back: Progress | None = None
+    """The newest progress that came too soon after another: told when its time has come, or at the end."""
 
 
 @dataclass(slots=True)
@@ -100,6 +104,12 @@ class _Tally:
 
     started: int = 0
     ended: dict[JobStatus, int] = field(default_factory=dict)
+
+
+def _newer(held: Progress, progress: Progress) -> Progress:
+    """A progress that takes the place of one that was not told; its preview stays until there is another."""
+    kept = {PREVIEW: held.details[PREVIEW]} if PREVIEW in held.details else {}
+    return Progress(progress.percent, {**kept, **progress.details})
 
 
 class LaneRun:
@@ -291,11 +301,13 @@ class LaneRun:
         if status is JobStatus.PENDING and job.attempts >= job.max_attempts:
             status, error = JobStatus.FAILED, f"{error}, in attempt {job.attempts} of {job.max_attempts}"
         self._previews[job.pk] = outcome.preview
+        self._tell_held_back(running)
         self._tell(Ended(job, status, outcome.result, error, outcome.retry_in))
 
     async def _attempt(self, backend: Backend, running: _Running) -> Outcome:
         try:
-            running.submission = await backend.submit(running.job)
+            params = await asyncio.to_thread(attached, running.job.params, self._settings.attachments_dir)
+            running.submission = await backend.submit(replace(running.job, params=params))
             if running.is_interrupted:
                 await running.submission.interrupt()
             async for progress in running.submission.events():
@@ -305,6 +317,8 @@ class LaneRun:
             if running.is_interrupted and not self._is_stopping:
                 return Outcome(JobStatus.CANCELLED, error="cancelled; the target did not stop when it was asked to")
             raise
+        except AttachmentLostError as error:
+            return Outcome(JobStatus.FAILED, error=str(error))
         except Exception as error:
             _log.exception("job %s: unexpected error", running.job.id)
             return Outcome(JobStatus.FAILED, error=f"unexpected {type(error).__name__}; the run's log has it")
@@ -312,11 +326,24 @@ class LaneRun:
     def _tick(self, running: _Running, progress: Progress) -> None:
         """Note progress, never falling, and a few times a second."""
         now = time.monotonic()
-        percent = max(running.progress, min(100.0, progress.percent))
-        running.progress = percent
-        if now - running.ticked_at >= 1 / TICKS_PER_SECOND:
-            running.ticked_at = now
-            self._tell(Tick(running.job, round(percent, 2), progress.details))
+        running.progress = max(running.progress, min(100.0, progress.percent))
+        if running.held_back is not None:
+            running.held_back = _newer(running.held_back, progress)
+        elif (early := running.ticked_at + 1 / TICKS_PER_SECOND - now) > 0:
+            running.held_back = progress
+            asyncio.get_running_loop().call_later(early, self._tell_held_back, running)
+        else:
+            self._tell_progress(running, progress)
+
+    def _tell_progress(self, running: _Running, progress: Progress) -> None:
+        running.ticked_at = time.monotonic()
+        self._tell(Tick(running.job, round(running.progress, 2), progress.details))
+
+    def _tell_held_back(self, running: _Running) -> None:
+        """Tell the newest progress that came too soon, unless the end of the job took it along."""
+        progress, running.held_back = running.held_back, None
+        if progress is not None:
+            self._tell_progress(running, progress)
 
     async def _interrupt_cancelled(self) -> None:
         waiting = [running for running in self._running.values() if not running.is_interrupted]

@@ -1,5 +1,5 @@
 """`prune_history`: what grows without end is cut: old runs of Dagster, old generations of published files, old jobs,
-recommendations kept too long.
+recommendations kept too long, files of pictures and parameters that nobody needs.
 
 Dagster keeps every run for ever; on a library that is watched that is the larger of the two.
 """
@@ -15,6 +15,9 @@ from pipelines.resources import Warehouse
 from warehouse.contracts import Job
 from warehouse.generations import collect
 from warehouse.jobs import prune
+from warehouse.jobs.attachments import collect_attachments
+from warehouse.pictures import PictureStore
+from warehouse.pictures.collecting import collect_pictures
 from warehouse.queries import recommendations
 
 _BATCH = 100
@@ -120,14 +123,32 @@ def delete_old_jobs(
     return deleted
 
 
+@dg.op(description="Removes files of large parameters that no job refers to.")
+def collect_unneeded_attachments(context: dg.OpExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> int:
+    """Remove the files of parameters of jobs that were deleted or never came to be; returns how many."""
+    removed = collect_attachments(warehouse.database, warehouse.settings.attachments_dir)
+    context.add_output_metadata({"removed": removed})
+    return removed
+
+
+@dg.op(description="Removes files of generated pictures that no result needs.")
+def collect_unneeded_pictures(context: dg.OpExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> int:
+    """Remove the files of pictures that were deleted or never got a row; returns how many."""
+    removed = collect_pictures(warehouse.database, PictureStore(warehouse.settings.pictures_dir))
+    context.add_output_metadata({"removed": removed})
+    return removed
+
+
 @dg.job(
     name=Job.PRUNE_HISTORY,
     description="Delete old runs, old jobs, old generations of published files and recommendations that were kept too "
-    "long; what is shown and served stays.",
+    "long, files of pictures and parameters that nothing needs; what is shown and served stays.",
 )
 def prune_history() -> None:
     """All of it, independent of each other."""
     delete_old_runs()
     delete_old_jobs()
     collect_old_generations()
+    collect_unneeded_attachments()
+    collect_unneeded_pictures()
     forget_recommendations()

@@ -6,5 +6,6 @@ holding up the others. Does not: what changes jobs (`warehouse.jobs`) and the ro
 
 from serving.live.hub import Hub
 from serving.live.listener import Listener, TooSlowError
+from serving.live.texts import Room, Texts
 
-__all__ = ["Hub", "Listener", "TooSlowError"]
+__all__ = ["Hub", "Listener", "Room", "Texts", "TooSlowError"]

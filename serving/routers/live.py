@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from serving import problems
 from serving.deps import Services, ServicesDep
-from serving.live import Listener, TooSlowError
+from serving.live import Listener, Room, TooSlowError
 from serving.live.messages import PING_SECONDS, Message, Translator
 from serving.version import VERSION
 from warehouse.jobs import JobStatus
@@ -25,9 +25,10 @@ router = APIRouter(prefix="/generation", tags=["generation"])
 
 _SEND_SECONDS: Final = 20.0
 """A connection that takes no message for so long is not read by anybody."""
+_SLOWEST: Final = 256 * 2**10
+"""Bytes a second that a connection must take of a large message."""
 _MAX_MESSAGE: Final = 2**20
 _TRY_AGAIN, _TOO_BIG = 1013, 1009
-_encode = msgspec.json.Encoder().encode
 
 
 class Subscribe(msgspec.Struct, tag="subscribe", forbid_unknown_fields=True):
@@ -147,26 +148,20 @@ class _Connection:
                 await self._send(Message("ping", hub.position, utc_now()))
 
     async def _send(self, message: Message) -> None:
-        text = await _written(self._services, message)
-        await asyncio.wait_for(self._socket.send_text(text.decode()), _SEND_SECONDS)
+        text = await self._services.texts.of(message)
+        if len(text) <= Room.SMALL:
+            await asyncio.wait_for(self._socket.send_text(text.decode()), _SEND_SECONDS)
+            return
+        async with self._services.room.taken(len(text)):
+            await asyncio.wait_for(self._socket.send_text(text.decode()), _SEND_SECONDS)
+            # A message is sent once those before it were taken: a small one behind it tells that this one was.
+            ping = await self._services.texts.of(Message("ping", self._services.hub.position, utc_now()))
+            await asyncio.wait_for(self._socket.send_text(ping.decode()), _SEND_SECONDS + len(text) / _SLOWEST)
 
     async def _close(self, code: int, reason: str) -> None:
         if self._socket.application_state is WebSocketState.CONNECTED:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._socket.close(code, reason[:120]), 1)
-
-
-async def _written(services: Services, message: Message) -> bytes:
-    content = message.content()
-    if message.needs_result and message.job_id is not None:
-        content["result"] = await run_in_threadpool(_result_of, services, message.job_id)
-    return _encode(content)
-
-
-def _result_of(services: Services, job_id: str) -> dict[str, Any] | None:
-    with services.database.read() as connection:
-        row = jobs.get(connection, job_id)
-    return services.results.shown(row) if row is not None else None
 
 
 # Server-Sent Events --------------------------------------------------------------------------------------------------
@@ -243,5 +238,5 @@ async def _events(services: Services, row: jobs.JobRow, after: int) -> AsyncIter
 
 
 async def _event(services: Services, message: Message) -> bytes:
-    data = await _written(services, message)
+    data = await services.texts.of(message)
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (message.seq, message.type.encode(), data)

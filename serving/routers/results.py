@@ -77,7 +77,7 @@ def get_image(
     signature: Annotated[str | None, Query(description="Stands for an API key until `expires`.")] = None,  # noqa: ARG001
 ) -> Response:
     """The bytes as the backend sent them; they never change under this address."""
-    found = services.pictures.path_of(sha256)
+    found = services.results.path_of(sha256)
     if found is None:
         raise problems.not_found("picture", sha256)
     path, kind = found
@@ -215,7 +215,7 @@ def _delete(services: Services, asked: Sequence[str]) -> dict[str, Any]:
     with services.database.write() as connection:
         deleted, digests = gallery.delete(connection, _known(asked))
     for digest in digests:
-        services.pictures.remove(digest)
+        services.pictures.discard(digest)
     return {"changed": len(deleted), "not_found": _not_among(asked, deleted)}
 
 
@@ -240,7 +240,8 @@ def delete_results(services: ServicesDep, body: ManyResults) -> Response:
     responses=problems.documented(404),
 )
 def delete_result(services: ServicesDep, result_id: ResultId) -> Response:
-    """Deletes the picture, its bytes with it unless another result has the same ones. The generation stays."""
+    """Deletes the picture. It is shown no more; its bytes go too unless another result has the same ones, at once or,
+    where they were made within the hour, with the next upkeep. The generation stays."""
     if _delete(services, [result_id])["not_found"]:
         raise problems.not_found("result", result_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)

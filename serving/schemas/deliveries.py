@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.schemas.jobs import JobFields, JobPage
+
 DELIVERY_ID = "0190a6f2-7c1e-7b5a-9c55-0b8f6f2f7f12"
 MAX_PROMPT = 100_000
 
@@ -72,32 +74,22 @@ class DeliveryAccepted(BaseModel):
     status: str
 
 
-class Delivery(BaseModel):
+class Delivery(JobFields):
     """A delivery from the request to its end."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [DELIVERY_EXAMPLE]})
 
-    id: str
     kind: str = Field(description="`delivery`, or `generation` where the mode generates images.")
     mode: str
-    prompt: str
-    params: dict[str, Any]
     status: Status
     result: dict[str, Any] | None = Field(description="What the target answered; null until the end.")
-    error: str | None = Field(description="Why it failed, or why it waits for another attempt.")
-    progress: float = Field(description="0..100.")
-    attempts: int = Field(description="How often it was started.")
     max_attempts: int
     priority: int
     not_before: datetime | None = Field(description="When a repeated attempt is due.")
-    cancel_requested: bool = Field(description="Whether a running one is being cancelled.")
     run_id: str | None = Field(description="The Dagster run that last started it.")
-    created_at: datetime
-    started_at: datetime | None = Field(description="Of the first attempt.")
-    finished_at: datetime | None = Field(description="Null until the end.")
 
 
-class DeliveryPage(BaseModel):
+class DeliveryPage(JobPage):
     """One page of deliveries, newest first."""
 
     model_config = ConfigDict(
@@ -119,14 +111,6 @@ class DeliveryPage(BaseModel):
     )
 
     items: list[Delivery]
-    total: int = Field(description="How many pass the filters, exactly.")
-    limit: int
-    offset: int = Field(description="How many come before this page.")
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null at the end.")
-    filtered: int = Field(description="The same as `total`.")
-    page: int = Field(description="From 1.")
-    pages: int
-    per_page: int = Field(description="The same as `limit`.")
 
 
 class Mode(BaseModel):

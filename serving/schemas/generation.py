@@ -1,7 +1,6 @@
 """Generations: what is asked of the backends, and jobs as they are shown. Which parameters suit is theirs to say."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -11,6 +10,7 @@ from serving.composing import MAX_MEMBERS
 from serving.schemas.adapters import ADAPTER_ID
 from serving.schemas.compose import ComposeAdapter, ComposeAnswer, PromptText
 from serving.schemas.deliveries import MAX_PROMPT
+from serving.schemas.jobs import JobFields, JobPage
 
 JOB_ID = "0190a6f2-7c1e-7b5a-9c55-0b8f6f2f7f13"
 IMAGE_URL = f"/api/v1/generation/images/{'5a' * 32}?expires=1767261600&signature={'0f' * 16}"
@@ -199,31 +199,21 @@ class GenerationResult(BaseModel):
     warnings: list[str] = Field(default=[], description="What the backend did otherwise than it was asked.")
 
 
-class GenerationJob(BaseModel):
+class GenerationJob(JobFields):
     """A generation from the request to its end. It is a delivery too, under the same id."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [JOB_EXAMPLE]})
 
-    id: str
     status: GenerationStatus
-    progress: float = Field(description="0..100, never falling.")
     backend: str
-    prompt: str = Field(description="As it was composed.")
-    params: dict[str, Any]
     result: GenerationResult | None = Field(description="Null unless it is completed.")
-    error: str | None = Field(description="Why it failed, or why it waits for another attempt.")
     failure: str | None = Field(description="Why it failed, in one word: unreachable, timeout, lost, refused, …")
     lora_report: dict[str, list[dict[str, Any]]] | None = Field(
         description="What became of the LoRAs, where the generation came so far."
     )
-    attempts: int
-    cancel_requested: bool
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
 
 
-class GenerationJobPage(BaseModel):
+class GenerationJobPage(JobPage):
     """One page of generations, newest first."""
 
     model_config = ConfigDict(
@@ -245,14 +235,6 @@ class GenerationJobPage(BaseModel):
     )
 
     items: list[GenerationJob]
-    total: int = Field(description="How many pass the filters, exactly.")
-    limit: int
-    offset: int = Field(description="How many come before this page.")
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null at the end.")
-    filtered: int = Field(description="The same as `total`.")
-    page: int = Field(description="From 1.")
-    pages: int
-    per_page: int = Field(description="The same as `limit`.")
 
 
 class CancelledGeneration(GenerationJob):

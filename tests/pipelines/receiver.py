@@ -27,7 +27,8 @@ class Received:
 
 
 class Receiver:
-    """The server. A path says how it answers: `/status/503`, `/slow` (until `let_go`), `/reset`, `/big`."""
+    """The server. A path says how it answers: `/status/503`, `/slow` (until `let_go`), `/pause/SECONDS`, `/reset`,
+    `/big`."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -78,8 +79,8 @@ class Receiver:
             status = int(request.path.split("/")[2])
         elif request.path == "/slow":
             self.let_go.wait(30)
-        elif request.path == "/pause":
-            time.sleep(0.05)
+        elif request.path.startswith("/pause"):
+            time.sleep(float(request.path.removeprefix("/pause").strip("/") or 0.05))
         elif request.path == "/reset":
             request.connection.shutdown(socket.SHUT_RDWR)
             request.close_connection = True

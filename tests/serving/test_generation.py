@@ -264,6 +264,19 @@ def test_one_that_somebody_cancels_is_a_409_for_who_waits(at: Studio) -> None:
 # Requests that are refused.
 
 
+def test_large_pictures_reach_the_backend_and_no_list(at: Studio) -> None:
+    image = base64.b64encode(bytes(100_000)).decode()
+    with at.working():
+        job_id = at.queue(init_images=[image])
+        assert at.finished(job_id).status == "succeeded"
+    (sent,) = [body for _, path, body in at.fake.requests if path.endswith("img2img")]
+    assert sent["init_images"] == [image]
+    for path in (f"{API}/jobs", f"{API}/jobs/{job_id}", "/api/v1/deliveries", f"/api/v1/deliveries/{job_id}"):
+        text = at.client.get(path).text
+        assert f'"bytes":{len(image)}' in text, path
+        assert image[:200] not in text, path
+
+
 @pytest.mark.parametrize(
     ("question", "loc"),
     [
@@ -287,6 +300,7 @@ def test_one_that_somebody_cancels_is_a_409_for_who_waits(at: Studio) -> None:
         ({"init_images": ["http://169.254.169.254/"]}, ["body", "init_images", 0]),
         ({"extra": {"a": 2**70}}, ["body", "extra", "a"]),
         ({"extra": {"a": "\x00"}}, ["body", "extra", "a"]),
+        ({"extra": {"$attached": "0" * 64}}, ["body"]),
         ({"lora_adapters": ["nobody"]}, ["body", "lora_adapters", 0, "id"]),
         ({"lora_adapters": [{"id": "x", "weight": 5_000}]}, ["body", "lora_adapters", 0, "weight"]),
         ({"lora_adapters": [{"weight": 1}]}, ["body", "lora_adapters", 0, "id"]),

@@ -1,5 +1,6 @@
 """Generated pictures over HTTP: listed, shown, rated, deleted, downloaded and exported."""
 
+import hashlib
 import io
 import json
 import re
@@ -18,10 +19,11 @@ from serving import results
 from serving.schemas.results import ImageResult
 from tests.serving.conftest import KEYS
 from tests.serving.generating import API
+from tests.warehouse.pictures.test_pictures import age
 from warehouse.engine import Database
 from warehouse.ids import new_id
 from warehouse.models import GeneratedImage, utc_now
-from warehouse.pictures import PictureStore
+from warehouse.pictures import PictureStore, sniff
 from warehouse.queries import generated_images
 
 NOW = utc_now()
@@ -38,21 +40,28 @@ class Gallery:
     """Pictures in the tables and in the folder that a server reads."""
 
     def __init__(self, database: Database, folder: Path) -> None:
-        self.database = database
+        self.database, self.folder = database, folder
         self.store = PictureStore(folder)
 
     def add(self, data: bytes, **values: Any) -> str:
-        kept = self.store.put(data)
+        """A picture that was made long ago."""
+        self.store.put(data)
+        age(self.folder)
+        return self.add_row(data, **values)
+
+    def add_row(self, data: bytes, **values: Any) -> str:
+        """The row alone of a picture that is there."""
+        kept = sniff(data)
         row: dict[str, Any] = {
             "id": new_id(),
             "job_id": new_id(),
             "position": 0,
             "mode": "sdnext",
-            "sha256": kept.sha256,
+            "sha256": hashlib.sha256(data).hexdigest(),
             "format": kept.format.value,
             "width": kept.width,
             "height": kept.height,
-            "size": kept.size,
+            "size": len(data),
             "seed": None,
             "prompt": KNIGHT,
             "infotext": None,
@@ -229,7 +238,7 @@ def test_bytes_go_with_the_last_result_that_needs_them(client: httpx.Client, gal
     # Front ends of other servers send it so.
     also = client.request("DELETE", f"{API}/results/bulk-delete", json={"ids": [other]})
     assert also.json() == {"changed": 1, "not_found": []}
-    assert list(gallery.store._folder.glob("*/*")) == []
+    assert list(gallery.folder.glob("*/*")) == []
     many: list[dict[str, Any]] = [{}, {"ids": []}, {"ids": "all"}, {"ids": ["x"] * 1_001}, {"ids": [None]}]
     for wrong in many:
         refused = client.post(f"{API}/results/bulk-delete", json=wrong)
@@ -253,14 +262,27 @@ def test_a_download_carries_its_infotext_in_a_copy(client: httpx.Client, gallery
             texts.append(copy.info.get("parameters") or comment)
     assert texts[0] == "as the backend wrote it"
     assert texts[1].startswith(f"{KNIGHT}\nNegative prompt: blur\nSteps: 20, Seed: 7, Size: 32x16")
-    (kept_path,) = gallery.store._folder.glob("*/*")
+    (kept_path,) = gallery.folder.glob("*/*")
     assert kept_path.read_bytes() == data
+
+
+def test_a_deleted_picture_is_shown_no_more_and_comes_back_with_a_new_result(
+    client: httpx.Client, gallery: Gallery
+) -> None:
+    data = picture(1)
+    one = gallery.add(data)
+    address = client.get(f"{API}/results/{one}").json()["image_url"]
+    gallery.store.put(data)  # by a generation whose row is on its way
+    assert client.delete(f"{API}/results/{one}").status_code == httpx.codes.NO_CONTENT
+    assert client.get(address).status_code == httpx.codes.NOT_FOUND
+    gallery.add_row(data)
+    assert client.get(address).content == data
 
 
 def test_an_export_is_an_archive_with_a_manifest(client: httpx.Client, gallery: Gallery) -> None:
     one, two = gallery.add(picture(1)), gallery.add(picture(2, "JPEG"), rating=3)
     gone = gallery.add(picture(3))
-    gallery.store.remove(client.get(f"{API}/results/{gone}").json()["sha256"])
+    gallery.store.discard(client.get(f"{API}/results/{gone}").json()["sha256"])
     answer = client.post(f"{API}/results/export", json={"ids": [two, one, gone, "x"]})
     assert answer.headers["content-type"] == "application/zip"
     assert answer.headers["content-disposition"].endswith('.zip"')

@@ -1,17 +1,15 @@
 """Pictures as files named by their content, each kept once.
 
-A file is written aside, synced and renamed, so that a name stands for whole bytes or is not there; one that is there
-already is left as it is, and two writers of the same picture write the same.
+A name stands for whole bytes or is not there; two writers of the same picture write the same (`warehouse.content`).
 """
 
-import hashlib
-import os
 import re
-import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from warehouse.content import ContentFolder
 from warehouse.pictures.formats import PictureFormat, sniff
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
@@ -34,7 +32,7 @@ class PictureStore:
 
     def __init__(self, folder: Path) -> None:
         """A store; its folder is made with the first picture."""
-        self._folder = folder
+        self._files = ContentFolder(folder)
 
     def put(self, data: bytes) -> StoredPicture:
         """Keep a picture as it is.
@@ -44,10 +42,7 @@ class PictureStore:
             OSError: it cannot be written; nothing of it is left.
         """
         found = sniff(data)
-        digest = hashlib.sha256(data).hexdigest()
-        path = self._place(digest, found.format)
-        if not path.exists():
-            self._write(path, data)
+        digest = self._files.keep(data, f".{found.format.value}")
         return StoredPicture(digest, found.format, found.width, found.height, len(data))
 
     def path_of(self, sha256: str) -> tuple[Path, PictureFormat] | None:
@@ -55,7 +50,7 @@ class PictureStore:
         if not _NAME.fullmatch(sha256):
             return None
         for kind in PictureFormat:
-            path = self._place(sha256, kind)
+            path = self._files.place(sha256, f".{kind.value}")
             if path.is_file():
                 return path, kind
         return None
@@ -65,27 +60,17 @@ class PictureStore:
         found = self.path_of(sha256)
         return found[0].read_bytes() if found is not None else None
 
-    def remove(self, sha256: str) -> bool:
-        """Forget a picture; whether it was there."""
+    def discard(self, sha256: str) -> bool:
+        """Forget a picture that no row needs, unless it was put a short while ago, by a generation whose row may be on
+        its way; whether it is gone. What is left is collected later."""
         found = self.path_of(sha256)
-        if found is None:
-            return False
-        found[0].unlink(missing_ok=True)
-        return True
+        return found is not None and self._files.discard(found[0])
 
-    def _place(self, digest: str, kind: PictureFormat) -> Path:
-        # Two digits of folders: a folder of a million files is slow on most file systems.
-        return self._folder / digest[:2] / f"{digest}.{kind.value}"
+    def old(self) -> Iterator[tuple[str, Path]]:
+        """The files that were not put lately, each with its digest; what a crash left half written has none ('')."""
+        for path in self._files.old():
+            yield (path.stem if _NAME.fullmatch(path.stem) else ""), path
 
-    def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with aside.open("xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+    def discard_file(self, path: Path) -> bool:
+        """Remove one of them; whether it is gone."""
+        return self._files.discard(path)

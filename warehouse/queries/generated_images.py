@@ -142,3 +142,17 @@ def by_ids(connection: Connection, ids: Sequence[str]) -> dict[str, ImageRow]:
         return {}
     statement = select(*_COLUMNS).where(_KEPT, GeneratedImage.id.in_(ids))
     return {row.id: ImageRow(*row) for row in connection.execute(statement)}
+
+
+def needed_among(connection: Connection, digests: Sequence[str]) -> set[str]:
+    """Those of some digests whose bytes a picture that is kept needs."""
+    image = GeneratedImage
+    return set(connection.execute(select(image.sha256).where(_KEPT, image.sha256.in_(digests)).distinct()).scalars())
+
+
+def deleted_among(connection: Connection, digests: Sequence[str]) -> set[str]:
+    """Those of some digests that pictures have, all of which were deleted: their bytes are shown no more, though they
+    may still lie there."""
+    image = GeneratedImage
+    known = set(connection.execute(select(image.sha256).where(image.sha256.in_(digests)).distinct()).scalars())
+    return known - needed_among(connection, digests)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipelines.backends import loras, pictures
-from pipelines.backends.comfyui.client import ComfyClient, ComfyError, Finished, NoAnswerError, UnreachableError
+from pipelines.backends.asking import NoAnswerError, TargetError, UnreachableError
+from pipelines.backends.comfyui.client import ComfyClient, Finished
 from pipelines.backends.comfyui.events import ProgressMeter, preview_of
 from pipelines.backends.comfyui.parameters import ComfyParams, check
 from pipelines.backends.comfyui.samplers import comfy_names
@@ -123,7 +124,7 @@ class _Generation(TaskSubmission):
         except NoAnswerError as error:
             # Sent or not, it is looked up by its id before it is sent again.
             return again(str(error), Failure.TIMEOUT, retry_in=RETRY_PAUSE)
-        except ComfyError as error:
+        except TargetError as error:
             is_ours = error.status is not None and 400 <= error.status < 500
             return failed(str(error), Failure.REFUSED if is_ours else Failure.ERROR)
 
@@ -280,7 +281,7 @@ class _Generation(TaskSubmission):
                         self._tell(Progress(100 * progress.fraction, details))
                     if meter.is_over:
                         self._is_told.set()
-            except ComfyError:
+            except TargetError:
                 pass
             await asyncio.sleep(POLL_SECONDS / 2)
 
@@ -330,7 +331,7 @@ async def _describe(settings: Settings) -> Description:
             version, checkpoints, samplers = await asyncio.gather(
                 client.version(), client.checkpoints(), client.samplers()
             )
-        except ComfyError as error:
+        except TargetError as error:
             raise UnavailableError(str(error)) from error
     return Description(version, checkpoints, samplers)
 

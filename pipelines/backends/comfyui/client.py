@@ -13,29 +13,12 @@ from typing import Any, Final, Self
 import httpx
 import msgspec
 
+from pipelines.backends.asking import MAX_DETAIL, NoAnswerError, TargetError, ask, decoded, items, mapping, plain_text
 from pipelines.backends.comfyui.workflow import Graph
 from pipelines.backends.loras import ListedLora
 
 _TIMEOUT: Final = httpx.Timeout(15.0, connect=5.0)
-_MAX_DETAIL: Final = 500
 _MAX_BODY: Final = 256 * 2**20
-
-
-class ComfyError(Exception):
-    """ComfyUI cannot be asked, or refuses; the message says what it said and what to do."""
-
-    def __init__(self, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        """Of HTTP; None where there was no answer."""
-
-
-class UnreachableError(ComfyError):
-    """No connection: nothing was sent."""
-
-
-class NoAnswerError(ComfyError):
-    """The connection broke or timed out: whether the request was taken is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +61,8 @@ class ComfyClient:
 
     async def version(self) -> str | None:
         """Its version."""
-        said = _mapping(await self._json("GET", "/system_stats"))
-        version = _mapping(said.get("system")).get("comfyui_version")
+        said = mapping(await self._json("GET", "/system_stats"))
+        version = mapping(said.get("system")).get("comfyui_version")
         return str(version) if version else None
 
     async def loras(self) -> list[ListedLora]:
@@ -96,12 +79,12 @@ class ComfyClient:
         return await self._choices("KSampler", "sampler_name")
 
     async def _choices(self, node: str, name: str) -> list[str]:
-        said = _mapping(await self._json("GET", f"/object_info/{node}"))
-        required = _mapping(_mapping(_mapping(said.get(node)).get("input")).get("required"))
-        first, *rest = _list(required.get(name)) or [None]
+        said = mapping(await self._json("GET", f"/object_info/{node}"))
+        required = mapping(mapping(mapping(said.get(node)).get("input")).get("required"))
+        first, *rest = items(required.get(name)) or [None]
         # Newer builds name the kind first and the choices beside it.
-        choices = _mapping(rest[0]).get("options") if first == "COMBO" and rest else first
-        return [str(choice) for choice in _list(choices)]
+        choices = mapping(rest[0]).get("options") if first == "COMBO" and rest else first
+        return [str(choice) for choice in items(choices)]
 
     # Graphs.
 
@@ -109,20 +92,20 @@ class ComfyClient:
         """Queue a graph under an id of ours.
 
         Raises:
-            ComfyError: it is refused; the message names each node and what is wrong with it.
+            TargetError: it is refused; the message names each node and what is wrong with it.
         """
         body = {"prompt": graph, "client_id": client_id, "prompt_id": prompt_id}
         await self._json("POST", "/prompt", body=body)
 
     async def is_queued(self, prompt_id: str) -> bool:
         """Whether a graph waits or runs."""
-        said = _mapping(await self._json("GET", "/queue"))
-        entries = [*_list(said.get("queue_running")), *_list(said.get("queue_pending"))]
+        said = mapping(await self._json("GET", "/queue"))
+        entries = [*items(said.get("queue_running")), *items(said.get("queue_pending"))]
         return any(isinstance(entry, list) and len(entry) > 1 and entry[1] == prompt_id for entry in entries)
 
     async def finished(self, prompt_id: str) -> Finished | None:
         """How a graph ended; None while it has not, and where the server has forgotten it."""
-        said = _mapping(await self._json("GET", f"/history/{prompt_id}"))
+        said = mapping(await self._json("GET", f"/history/{prompt_id}"))
         entry = said.get(prompt_id)
         return _finished(entry) if isinstance(entry, Mapping) else None
 
@@ -133,8 +116,8 @@ class ComfyClient:
     async def cancel(self, prompt_id: str) -> None:
         """Take a graph out of the queue, or stop it where it runs; nothing happens to any other."""
         await self._json("POST", "/queue", body={"delete": [prompt_id]})
-        said = _mapping(await self._json("GET", "/queue"))
-        running = _list(said.get("queue_running"))
+        said = mapping(await self._json("GET", "/queue"))
+        running = items(said.get("queue_running"))
         # Older builds interrupt whatever runs, so they are asked only while it is ours.
         if any(isinstance(entry, list) and len(entry) > 1 and entry[1] == prompt_id for entry in running):
             await self._json("POST", "/interrupt", body={"prompt_id": prompt_id})
@@ -147,7 +130,7 @@ class ComfyClient:
         """Messages about what this client submitted, until the connection ends.
 
         Raises:
-            ComfyError: there is no connection.
+            TargetError: there is no connection.
         """
         from websockets.asyncio.client import connect
         from websockets.exceptions import InvalidHandshake, WebSocketException
@@ -166,51 +149,19 @@ class ComfyClient:
 
     async def _json(self, method: str, path: str, *, body: Mapping[str, Any] | None = None) -> Any:
         raw = await self._bytes(method, path, body=body)
-        if not raw.strip():
-            return None
-        try:
-            return msgspec.json.decode(raw)
-        except msgspec.DecodeError as error:
-            raise ComfyError(f"{self.base_url} answered no JSON to {path}: is it ComfyUI?") from error
+        return decoded(raw, self.base_url, path, expected="ComfyUI")
 
-    async def _bytes(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        params: dict[str, str] | None = None,
-    ) -> bytes:
-        content = msgspec.json.encode(body) if body is not None else None
-        headers = {"Content-Type": "application/json"} if body is not None else None
-        try:
-            async with self._http.stream(method, path, params=params, content=content, headers=headers) as response:
-                raw = await _bounded(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise UnreachableError(
-                f"{self.base_url} cannot be reached ({error}): start it, or correct its address"
-            ) from error
-        except httpx.HTTPError as error:
-            raise NoAnswerError(f"{self.base_url} gave no answer to {path}: {type(error).__name__}") from error
-        if response.is_success:
+    async def _bytes(self, method: str, path: str, **options: Any) -> bytes:
+        status, raw = await ask(self._http, self.base_url, method, path, most=_MAX_BODY, **options)
+        if httpx.codes.is_success(status):
             return raw
-        status = response.status_code
-        raise ComfyError(f"{self.base_url} answered {status} to {path}: {error_text(raw)}", status=status)
-
-
-async def _bounded(response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > _MAX_BODY:
-            raise ComfyError(f"the answer is larger than {_MAX_BODY // 2**20} MiB")
-    return bytes(body)
+        raise TargetError(f"{self.base_url} answered {status} to {path}: {error_text(raw)}", status=status)
 
 
 def _finished(entry: Mapping[str, Any]) -> Finished:
-    status = _mapping(entry.get("status"))
-    messages = [item for item in _list(status.get("messages")) if isinstance(item, list) and len(item) == 2]
-    said = {str(kind): _mapping(data) for kind, data in messages}
+    status = mapping(entry.get("status"))
+    messages = [item for item in items(status.get("messages")) if isinstance(item, list) and len(item) == 2]
+    said = {str(kind): mapping(data) for kind, data in messages}
     failure = said.get("execution_error")
     error = None
     if failure is not None:
@@ -218,15 +169,15 @@ def _finished(entry: Mapping[str, Any]) -> Finished:
         error = f"{node}: {failure.get('exception_type', 'error')}: {failure.get('exception_message', '')}"
     pictures = [
         {key: str(image.get(key, "")) for key in ("filename", "subfolder", "type")}
-        for output in _mapping(entry.get("outputs")).values()
-        for image in _list(_mapping(output).get("images"))
+        for output in mapping(entry.get("outputs")).values()
+        for image in items(mapping(output).get("images"))
         if isinstance(image, Mapping) and image.get("filename")
     ]
     kept = [image for image in pictures if image["type"] == "output"]
     return Finished(
         succeeded=status.get("status_str") == "success",
         interrupted="execution_interrupted" in said,
-        error=error[:_MAX_DETAIL] if error else None,
+        error=error[:MAX_DETAIL] if error else None,
         images=kept or pictures,
     )
 
@@ -234,21 +185,13 @@ def _finished(entry: Mapping[str, Any]) -> Finished:
 def error_text(raw: bytes) -> str:
     """What a refusal says: the error, and of each node what is wrong with it."""
     try:
-        said = _mapping(msgspec.json.decode(raw))
+        said = mapping(msgspec.json.decode(raw))
     except msgspec.DecodeError:
-        return raw[:_MAX_DETAIL].decode("utf-8", "replace").strip() or "nothing"
+        return plain_text(raw)
     error = said.get("error")
-    parts = [str(_mapping(error).get("message", "")) if isinstance(error, Mapping) else str(error or "")]
-    for node, found in _mapping(said.get("node_errors")).items():
-        problems = [_mapping(item) for item in _list(_mapping(found).get("errors"))]
+    parts = [str(mapping(error).get("message", "")) if isinstance(error, Mapping) else str(error or "")]
+    for node, found in mapping(said.get("node_errors")).items():
+        problems = [mapping(item) for item in items(mapping(found).get("errors"))]
         texts = [f"{item.get('message', '')}: {item.get('details', '')}" for item in problems]
-        parts.append(f"{_mapping(found).get('class_type', '?')} ({node}): {'; '.join(texts)}")
-    return ". ".join(part for part in parts if part)[:_MAX_DETAIL] or "nothing"
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+        parts.append(f"{mapping(found).get('class_type', '?')} ({node}): {'; '.join(texts)}")
+    return ". ".join(part for part in parts if part)[:MAX_DETAIL] or "nothing"

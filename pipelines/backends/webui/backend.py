@@ -19,21 +19,14 @@ from typing import Any, Final
 from pydantic import AnyHttpUrl, SecretStr
 
 from pipelines.backends import loras, pictures
+from pipelines.backends.asking import BusyError, NoAnswerError, TargetError, UnreachableError
 from pipelines.backends.library import Library
 from pipelines.backends.loras import Listing, Rewritten
 from pipelines.backends.outcomes import again, cancelled, failed, succeeded
 from pipelines.backends.parameters import size_warnings
 from pipelines.backends.pictures import Made
 from pipelines.backends.submission import TaskSubmission
-from pipelines.backends.webui.client import (
-    BusyError,
-    Kind,
-    NoAnswerError,
-    Server,
-    UnreachableError,
-    WebUIClient,
-    WebUIError,
-)
+from pipelines.backends.webui.client import Kind, Server, WebUIClient
 from pipelines.backends.webui.outcome import OutcomeError, read_outcome
 from pipelines.backends.webui.parameters import WebUIParams, check, request_of, warnings_of
 from pipelines.backends.webui.progress import ProgressMeter
@@ -118,7 +111,7 @@ class WebUIBackend:
         """Have the folder read again; a server that refuses keeps the listing it has."""
         try:
             await self.client.rescan_loras()
-        except WebUIError as error:
+        except TargetError as error:
             if error.status is None or isinstance(error, BusyError):
                 raise
 
@@ -168,7 +161,7 @@ class _Generation(TaskSubmission):
             if self._is_sent:
                 return await self._lost(error)
             return again(str(error), Failure.TIMEOUT, retry_in=UNREACHABLE_PAUSE)
-        except WebUIError as error:
+        except TargetError as error:
             is_ours = error.status is not None and 400 <= error.status < 500
             return failed(str(error), Failure.REFUSED if is_ours else Failure.ERROR)
 
@@ -204,7 +197,7 @@ class _Generation(TaskSubmission):
             warnings.append(f"{title} reads no LoRA in the negative prompt: those there were not applied")
         try:
             named = await self._backend.name_loras(prompt, meant.own, server)
-        except WebUIError as error:
+        except TargetError as error:
             if isinstance(error, UnreachableError | NoAnswerError | BusyError):
                 raise
             named = loras.rewrite(prompt, meant.own, Listing(()))
@@ -278,12 +271,12 @@ class _Generation(TaskSubmission):
                 pause = POLL_SECONDS
             except BusyError:
                 pause = 10 * POLL_SECONDS
-            except WebUIError:
+            except TargetError:
                 pause = 2 * POLL_SECONDS
         self._is_late = not self._stop.is_set()
         given_up = time.monotonic() + STOP_SECONDS
         while time.monotonic() < given_up:
-            with contextlib.suppress(WebUIError):
+            with contextlib.suppress(TargetError):
                 await self._client.interrupt()
             await asyncio.sleep(INTERRUPT_SECONDS)
 
@@ -310,7 +303,7 @@ class _Generation(TaskSubmission):
 
     async def _lost(self, error: NoAnswerError) -> Outcome:
         """The server goes on with a request whose connection broke: the next one is not sent into it."""
-        with contextlib.suppress(WebUIError):
+        with contextlib.suppress(TargetError):
             await self._until_idle()
         if self._stop.is_set():
             return cancelled("the connection to the server had been lost")
@@ -323,7 +316,7 @@ class _Generation(TaskSubmission):
     async def _call_off(self) -> None:
         """The lane itself ends: the server need not go on. It may not hear it, and nobody waits for that."""
         if self._is_sent:
-            with contextlib.suppress(WebUIError, TimeoutError):
+            with contextlib.suppress(TargetError, TimeoutError):
                 async with asyncio.timeout(1):
                     await self._client.interrupt()
 
@@ -388,7 +381,7 @@ async def _describe(kind: Kind, url: AnyHttpUrl | None, auth: SecretStr | None) 
             server, checkpoints, samplers = await asyncio.gather(
                 client.identify(kind), client.checkpoints(), client.samplers()
             )
-        except WebUIError as error:
+        except TargetError as error:
             raise UnavailableError(str(error)) from error
     return Description(server.version, checkpoints, samplers)
 

@@ -1,7 +1,7 @@
 """The HTTP API of SD.Next, A1111 and Forge (`/sdapi/v1`), as one client.
 
-Belongs here: requests, statuses, the three shapes of errors, which server it is. Does not: what an answer of a
-generation means (`outcome`), its progress (`progress`), whose LoRA is whose (`pipelines.backends.loras`).
+Belongs here: requests, statuses, the three shapes of errors, which server it is. Does not: sending (`asking`), what an
+answer of a generation means (`outcome`), its progress (`progress`), whose LoRA is whose (`pipelines.backends.loras`).
 
 What the servers do, and this client therefore: Basic authentication is sent with every request, for a 401 does not ask
 for it; one generation at a time is sent, for a second one blocks the server's threads; nothing is sent to `/schedulers`
@@ -18,12 +18,12 @@ from typing import Any, Final, Self
 import httpx
 import msgspec
 
+from pipelines.backends.asking import MAX_DETAIL, BusyError, TargetError, ask, decoded, items, plain_text
 from pipelines.backends.loras import ListedLora
 
 _SHORT: Final = httpx.Timeout(10.0, connect=5.0)
 _LISTING: Final = httpx.Timeout(60.0, connect=5.0)
 """A folder of thousands of LoRAs is read in many seconds."""
-_MAX_DETAIL: Final = 500
 _MAX_BODY: Final = 512 * 2**20
 """Of an answer: dozens of large pictures, and no more than a process can hold."""
 
@@ -33,27 +33,6 @@ class Kind(StrEnum):
 
     SDNEXT = "sdnext"
     A1111 = "a1111"
-
-
-class WebUIError(Exception):
-    """The server cannot be asked, or refuses. The message says what it said and what to do."""
-
-    def __init__(self, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        """Of HTTP; None where there was no answer."""
-
-
-class UnreachableError(WebUIError):
-    """No connection: nothing was sent, so that the same request can be sent again."""
-
-
-class NoAnswerError(WebUIError):
-    """The connection broke or timed out after the request was sent: whether it was worked on is not known."""
-
-
-class BusyError(WebUIError):
-    """429: the server's limit of requests. It is charged after the work, so waiting is the only remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +88,7 @@ class WebUIClient:
         """Which server it is. Only newer builds of SD.Next answer `/version`; what does not is used as configured."""
         try:
             said = await self._get("/version")
-        except WebUIError as error:
+        except TargetError as error:
             if error.status != 404:
                 raise
             return Server(configured, None)
@@ -145,19 +124,19 @@ class WebUIClient:
         SD.Next is asked for its pages of networks, whose names are paths below its folder: `/loras` loses one of two
         files with the same base name.
         """
-        items: Any = None
+        listed: Any = None
         path = "filename"
         if kind is Kind.SDNEXT:
             try:
-                items = await self._get("/extra-networks", params={"page": "lora"}, timeout=_LISTING)
-            except WebUIError as error:
+                listed = await self._get("/extra-networks", params={"page": "lora"}, timeout=_LISTING)
+            except TargetError as error:
                 if error.status != 404:  # which older builds answer
                     raise
-        if items is None:
-            items, path = await self._get("/loras", timeout=_LISTING), "path"
+        if listed is None:
+            listed, path = await self._get("/loras", timeout=_LISTING), "path"
         return [
             ListedLora(str(item["name"]), str(item.get(path) or item["name"]), _hashes(item))
-            for item in _items(items)
+            for item in _items(listed)
             if item.get("name")
         ]
 
@@ -175,7 +154,7 @@ class WebUIClient:
             timeout: seconds for everything.
 
         Raises:
-            WebUIError: of one of its kinds.
+            TargetError: of one of its kinds.
         """
         path = "/img2img" if parameters.get("init_images") else "/txt2img"
         limits = httpx.Timeout(timeout, connect=5.0)
@@ -202,65 +181,24 @@ class WebUIClient:
         timeout: httpx.Timeout = _SHORT,
         client: httpx.AsyncClient | None = None,
     ) -> Any:
-        content = msgspec.json.encode(body) if body is not None else None
-        return await self._ask("POST", path, content=content, timeout=timeout, client=client)
+        return await self._ask("POST", path, body=body, timeout=timeout, client=client)
 
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        timeout: httpx.Timeout = _SHORT,
-        client: httpx.AsyncClient | None = None,
-    ) -> Any:
-        headers = {"Content-Type": "application/json"} if content is not None else None
-        try:
-            async with (client or self._http).stream(
-                method, path, params=params, content=content, headers=headers, timeout=timeout
-            ) as response:
-                body = await _bounded(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise UnreachableError(
-                f"{self.base_url} cannot be reached ({error}): start it, or correct its address"
-            ) from error
-        except httpx.TimeoutException as error:
-            raise NoAnswerError(f"{self.base_url} did not answer in time ({path})") from error
-        except httpx.HTTPError as error:
-            raise NoAnswerError(f"{self.base_url} broke the connection ({path}): {type(error).__name__}") from error
-        if response.is_success:
-            return _decoded(body, self.base_url, path)
-        raise self._refusal(response.status_code, body, path)
+    async def _ask(self, method: str, path: str, *, client: httpx.AsyncClient | None = None, **options: Any) -> Any:
+        status, body = await ask(client or self._http, self.base_url, method, path, most=_MAX_BODY, **options)
+        if httpx.codes.is_success(status):
+            return decoded(body, self.base_url, path, expected="SD.Next or A1111")
+        raise self._refusal(status, body, path)
 
-    def _refusal(self, status: int, body: bytes, path: str) -> WebUIError:
+    def _refusal(self, status: int, body: bytes, path: str) -> TargetError:
         said = error_text(body)
         if status in (401, 403):
-            return WebUIError(
+            return TargetError(
                 f"{self.base_url} refuses the user and password ({said}): set them as user:password in the settings",
                 status=status,
             )
         if status == 429:
             return BusyError(f"{self.base_url} is over its rate limit ({said})", status=status)
-        return WebUIError(f"{self.base_url} answered {status} to {path}: {said}", status=status)
-
-
-async def _bounded(response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > _MAX_BODY:
-            raise WebUIError(f"the answer is larger than {_MAX_BODY // 2**20} MiB: ask for fewer or smaller pictures")
-    return bytes(body)
-
-
-def _decoded(body: bytes, base_url: str, path: str) -> Any:
-    if not body.strip():
-        return None
-    try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
-        raise WebUIError(f"{base_url} answered no JSON to {path}: is it SD.Next or A1111?") from error
+        return TargetError(f"{self.base_url} answered {status} to {path}: {said}", status=status)
 
 
 def error_text(body: bytes) -> str:
@@ -268,16 +206,16 @@ def error_text(body: bytes) -> str:
     try:
         said = msgspec.json.decode(body)
     except msgspec.DecodeError:
-        return body[:_MAX_DETAIL].decode("utf-8", "replace").strip() or "nothing"
+        return plain_text(body)
     if isinstance(said, str):
-        return said[:_MAX_DETAIL]
+        return said[:MAX_DETAIL]
     if not isinstance(said, Mapping):
         return "nothing"
     detail = said.get("detail")
     if isinstance(detail, list):
-        return "; ".join(_validation(item) for item in detail)[:_MAX_DETAIL] or "nothing"
+        return "; ".join(_validation(item) for item in detail)[:MAX_DETAIL] or "nothing"
     parts = (detail, said.get("errors"), said.get("body"), said.get("error"))
-    return next((part[:_MAX_DETAIL] for part in parts if isinstance(part, str) and part.strip()), "nothing")
+    return next((part[:MAX_DETAIL] for part in parts if isinstance(part, str) and part.strip()), "nothing")
 
 
 def _validation(item: Any) -> str:
@@ -289,7 +227,7 @@ def _validation(item: Any) -> str:
 
 
 def _items(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in items(value) if isinstance(item, Mapping)]
 
 
 def _names(value: Any, key: str) -> list[str]:

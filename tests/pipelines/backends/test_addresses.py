@@ -9,7 +9,7 @@ import httpcore
 import pytest
 
 from pipelines.backends.addresses import AddressRefused, GuardedNetwork, Policy, Reach, literal_of, reach_of
-from warehouse.settings import Settings
+from warehouse.settings import ApiKey, Role, Settings
 
 
 def _policy(settings: Settings, *hosts: str, api_host: str = "127.0.0.1") -> Policy:
@@ -140,3 +140,15 @@ def test_a_name_that_leads_inside_is_not_called(
 ) -> None:
     with pytest.raises(AddressRefused, match=r"evil\.example is at"):
         _connect(_policy(settings), "evil.example", [addresses], monkeypatch)
+
+
+def test_where_nobody_says_what_the_api_listens_on_loopback_is_for_an_api_of_this_machine_alone(
+    settings: Settings,
+) -> None:
+    here = ipaddress.ip_address("127.0.0.1")
+    assert Policy.of(settings).refusal("localhost", here) is None
+    keys = (ApiKey(name="me", role=Role.ADMIN, digest=bytes(32)),)
+    for reached in ({"api_keys": keys}, {"allowed_hosts": ["box.lan"]}):
+        assert Policy.of(settings.model_copy(update=reached)).refusal("localhost", here) is not None
+        said = settings.model_copy(update={**reached, "api_host": "127.0.0.1"})
+        assert Policy.of(said).refusal("localhost", here) is None

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.backends.comfyui.client import ComfyClient, ComfyError, UnreachableError, error_text
+from pipelines.backends.asking import TargetError, UnreachableError
+from pipelines.backends.comfyui.client import ComfyClient, error_text
 from pipelines.backends.comfyui.events import ProgressMeter, preview_of
 from pipelines.backends.comfyui.workflow import Graph, LoraNode, default_template, fill
 from tests.fakes.comfyui import FakeComfyUI
@@ -66,7 +67,7 @@ def test_a_refusal_names_the_node_and_what_is_wrong() -> None:
         async with ComfyClient(url) as client:
             await client.submit(graph_of("gone.safetensors"), client_id="a", prompt_id="b")
 
-    with served(FakeComfyUI().app) as url, pytest.raises(ComfyError, match=r"LoraLoader.*gone\.safetensors"):
+    with served(FakeComfyUI().app) as url, pytest.raises(TargetError, match=r"LoraLoader.*gone\.safetensors"):
         asyncio.run(run(url))
 
 

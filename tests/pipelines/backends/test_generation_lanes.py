@@ -54,7 +54,7 @@ def test_a_generation_is_a_result_pictures_and_uses(
     assert [tuple(use) for use in uses] == [(rows[0]["id"], "Ink", "applied")]
     assert [tick["progress"] for tick in ticks] == sorted(tick["progress"] for tick in ticks)
     assert sum("preview" in tick for tick in ticks) == 1
-    shown = Results(PictureStore(settings.pictures_dir), Signer(b"k" * 32)).shown(first)
+    shown = Results(database, PictureStore(settings.pictures_dir), Signer(b"k" * 32)).shown(first)
     assert shown is not None
     assert len(shown["images"]) == 2
     assert "pictures" not in shown

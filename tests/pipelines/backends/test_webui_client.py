@@ -6,15 +6,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from pipelines.backends.webui.client import (
-    BusyError,
-    Kind,
-    NoAnswerError,
-    UnreachableError,
-    WebUIClient,
-    WebUIError,
-    error_text,
-)
+from pipelines.backends.asking import BusyError, NoAnswerError, TargetError, UnreachableError
+from pipelines.backends.webui.client import Kind, WebUIClient, error_text
 from pipelines.backends.webui.outcome import OutcomeError, read_outcome
 from tests.fakes.sdnext import Dialect, FakeLora, FakeSDNext, Fault, Mishap
 from tests.fakes.server import served
@@ -54,7 +47,7 @@ def test_a_server_says_what_it_is_or_is_what_was_configured(dialect: Dialect, co
 def test_the_password_is_sent_without_being_asked_for() -> None:
     fake = FakeSDNext(auth="me:secret")
     assert ask(fake, lambda client: client.samplers(), auth="me:secret")
-    with pytest.raises(WebUIError, match="refuses the user and password"):
+    with pytest.raises(TargetError, match="refuses the user and password"):
         ask(fake, lambda client: client.samplers(), auth="me:wrong")
 
 
@@ -131,14 +124,14 @@ def test_a_grid_is_no_picture() -> None:
 
 def test_statuses_are_errors_that_say_what_the_server_said() -> None:
     fake = FakeSDNext()
-    with pytest.raises(WebUIError, match="Sampler not found"):
+    with pytest.raises(TargetError, match="Sampler not found"):
         generated(fake, sampler_name="Nonesuch")
-    with pytest.raises(WebUIError, match="steps: no integer"):
+    with pytest.raises(TargetError, match="steps: no integer"):
         generated(fake, steps="many")
     fake.mishaps.extend([Mishap.EXCEPTION, Mishap.TYPE_ERROR, Mishap.HANG_UP])
-    with pytest.raises(WebUIError, match="CUDA error"):
+    with pytest.raises(TargetError, match="CUDA error"):
         generated(fake)
-    with pytest.raises(WebUIError, match="unsupported operand"):
+    with pytest.raises(TargetError, match="unsupported operand"):
         generated(fake)
     with pytest.raises(NoAnswerError, match="broke the connection"):
         generated(fake)

@@ -147,6 +147,10 @@ class _Painting:
 
     async def events(self) -> AsyncIterator[Progress]:
         # As SD.Next tells it: twice from the beginning.
+        for percent in self._job.params.get("burst", ()):
+            yield Progress(percent, {"step": percent, "steps": 10})
+        if "burst" in self._job.params:
+            await self._stopped.wait()
         for percent in (10, 50, 90, 5, 60, 100):
             if self._stopped.is_set():
                 return
@@ -195,6 +199,24 @@ def test_a_generation_tells_its_progress_and_never_falls_back(
     assert told[0] == 10
     assert told[-1] == 100
     assert backend.painted == [job]
+
+
+def test_the_last_progress_of_a_burst_is_told_while_the_job_goes_on(
+    database: Database, settings: Settings, painter: tuple[BackendPlugin, _Painter]
+) -> None:
+    job = put(database, {"burst": [10, 20, 30, 42]}, painter[0])
+
+    def told() -> list[tuple[float, int]]:
+        with database.read() as connection:
+            events = jobs.events_of(connection, job, limit=100)
+        return [(each.payload["progress"], each.payload["step"]) for each in events if each.type == "progress"]
+
+    with working(database, settings, painter[0]):
+        until(lambda: told()[-1:] == [(42, 42)])
+        assert told() == [(10, 10), (42, 42)]
+        with database.write() as connection:
+            cancel(connection, job)
+        finished(database, job)
 
 
 def test_a_generation_is_interrupted_and_the_next_one_comes(

@@ -2,12 +2,18 @@
 
 import io
 import os
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from sqlalchemy import insert
 
+from warehouse.content import GRACE
+from warehouse.engine import Database
+from warehouse.models import GeneratedImage, utc_now
 from warehouse.pictures import Infotext, PictureFormat, PictureStore, UnknownPictureError, sniff, with_infotext
+from warehouse.pictures.collecting import collect_pictures
 
 FORMATS = ["PNG", "JPEG", "WEBP", "WEBP lossless"]
 
@@ -18,6 +24,14 @@ def picture(kind: str, size: tuple[int, int] = (40, 24), **options: object) -> b
     image = Image.effect_noise(size, 50).convert("RGB")
     image.save(stream, name, **({"lossless": True} if lossless else {}), **options)
     return stream.getvalue()
+
+
+def age(folder: Path) -> None:
+    """Let the files of a folder be older than what is left alone."""
+    then = time.time() - GRACE.total_seconds() - 60
+    for path in folder.rglob("*"):
+        if path.is_file():
+            os.utime(path, (then, then))
 
 
 def read_text(data: bytes) -> str:
@@ -73,9 +87,41 @@ def test_a_picture_is_kept_once_as_it_is(tmp_path: Path) -> None:
     assert first == second
     assert store.get(first.sha256) == data
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
-    assert store.remove(first.sha256)
+    age(tmp_path)
+    assert store.discard(first.sha256)
     assert store.get(first.sha256) is None
-    assert not store.remove(first.sha256)
+    assert not store.discard(first.sha256)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_picture_that_is_put_again_while_it_is_to_go_stays(tmp_path: Path) -> None:
+    store, data = PictureStore(tmp_path), picture("PNG")
+    kept = store.put(data)
+    age(tmp_path)
+    store.put(data)  # by a generation whose row is on its way
+    assert not store.discard(kept.sha256)
+    assert store.get(kept.sha256) == data
+
+
+def test_what_no_row_needs_is_collected_when_it_is_old(database: Database, tmp_path: Path) -> None:
+    store = PictureStore(tmp_path)
+    needed, deleted, orphan = (store.put(picture("PNG")) for _ in range(3))
+    half = tmp_path / "ab" / ".half-written.png.0123"
+    half.parent.mkdir(exist_ok=True)
+    half.write_bytes(b"x")
+    row = {"position": 0, "mode": "x", "format": "png", "width": 1, "height": 1, "size": 1, "prompt": ""}
+    row |= {"params": {}, "created_at": utc_now(), "is_favorite": False}
+    with database.write() as connection:
+        for number, (kept, gone) in enumerate(((needed, False), (deleted, True))):
+            ids = {"id": str(number), "job_id": str(number), "sha256": kept.sha256}
+            at = {"deleted_at": utc_now() if gone else None}
+            connection.execute(insert(GeneratedImage).values(**row, **ids, **at))
+    assert collect_pictures(database, store) == 0
+    age(tmp_path)
+    assert collect_pictures(database, store) == 3
+    assert store.get(needed.sha256) is not None
+    assert not any(store.path_of(each.sha256) for each in (deleted, orphan))
+    assert not half.exists()
 
 
 @pytest.mark.parametrize("name", ["", "..", "../../etc/passwd", "A" * 64, "a" * 63, "a" * 64 + "\n"])
