@@ -176,6 +176,8 @@ class Settings(BaseSettings):
     """Requests that a key or address may make at once."""
     max_connections: int = Field(default=512, ge=1)
     """Open connections beyond which requests are answered 503."""
+    database_wait_seconds: float = Field(default=15.0, gt=0, le=600)
+    """How long a request waits for its turn to write (SQLite) or for a connection before it is answered 503."""
 
     embedding_model_semantic: str = MINILM
     embedding_model_artistic: str = MINILM
