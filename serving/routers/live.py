@@ -210,7 +210,7 @@ async def follow_job(
     ] = None,
 ) -> Response:
     """Progress and the end of a job, for clients that have no WebSocket. Reconnecting goes on without a gap."""
-    row = await run_in_threadpool(_job, services, job_id)
+    row = await run_in_threadpool(_job, services, problems.canonical_id("job", job_id))
     if row is None:
         raise problems.not_found("job", job_id)
     start = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else after
