@@ -11,6 +11,7 @@ import dagster as dg
 from sqlalchemy import insert, select
 
 from pipelines.keys import ADAPTERS, ANALYTICS, DOCUMENTS, INDEX, INSPECTIONS
+from warehouse.audit import SYNC
 from warehouse.contracts import MARTS, Job, Metadata, Tag
 from warehouse.engine import Database
 from warehouse.models import Activity, utc_now
@@ -86,7 +87,7 @@ def record_outcome(database: Database, instance: dg.DagsterInstance, run: dg.Dag
     stages = stages_of(instance, run.run_id)
     if run.status is dg.DagsterRunStatus.SUCCESS and not changed_something(stages):
         return False
-    kind = "sync" if run.job_name == Job.SYNC_LIBRARY else "materialization"
+    kind = SYNC if run.job_name == Job.SYNC_LIBRARY else "materialization"
     told = {key: counts for key, counts in stages.items() if not _is_table(key) or key == ANALYTICS.to_user_string()}
     data: dict[str, Any] = {"job": run.job_name, "status": run.status.value, "trigger": run.tags.get(Tag.TRIGGER)}
     with database.write() as connection:

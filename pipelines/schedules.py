@@ -28,7 +28,8 @@ weekly_prune_history = dg.ScheduleDefinition(
     cron_schedule="30 4 * * 0",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     tags={Tag.TRIGGER: Trigger.SCHEDULE},
-    description="Every Sunday: delete old runs, old generations and recommendations that were kept too long.",
+    description="Every Sunday: delete old runs, jobs and generations, recommendations that were kept too long, and old "
+    "records of changes.",
 )
 
 ALL = [nightly_full_rescan, weekly_prune_history]

@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = open_database(settings)
+        database = open_database(settings, wait_seconds=settings.database_wait_seconds)
         _require_schema(database)
         spans = StatementSpans(provider, database.engine.dialect.name) if provider else None
         statements = observe(database.engine, slow_seconds=settings.slow_statement_ms / 1000, executed=spans)

@@ -5,6 +5,7 @@ Belongs here: what every route that queues something shares. Does not: routes, a
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,6 +23,7 @@ from warehouse.settings import Settings
 Loc = tuple[str | int, ...]
 
 _NESTED: Final = "generation_params"
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def find_mode(mode: str, settings: Settings, loc: Loc = ("body", "mode")) -> BackendPlugin:
@@ -100,6 +102,9 @@ def _unfit(params: Mapping[str, Any]) -> str | None:
             return f"holds a member {ATTACHED!r}, which stands for what is kept in a file: send the text itself"
         if level > MAX_DEPTH:
             return f"is nested deeper than {MAX_DEPTH} levels"
+        # Values are refused with their place when they are stored; a name would break the model before.
+        if isinstance(item, Mapping) and any(_SURROGATE.search(name) for name in item):
+            return "has a name with half of a surrogate pair, which is no character: send whole ones"
         waiting.extend((part, level + 1) for part in (item.values() if isinstance(item, Mapping) else item))
     return None
 

@@ -20,6 +20,7 @@ from serving import logs, problems
 from serving.addresses import client_of
 from serving.metrics import Metrics
 from serving.security import is_below
+from warehouse.availability import unavailability
 from warehouse.ids import new_id
 
 REQUEST_ID = "X-Request-ID"
@@ -128,7 +129,8 @@ def _completed(
 
 
 class UnexpectedErrors:
-    """Answers 500 for whatever no handler foresaw, telling the client an id and the log the rest."""
+    """Answers 503 where the database cannot be had, and 500 for whatever no handler foresaw, telling the client an id
+    and the log the rest."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -147,7 +149,13 @@ class UnexpectedErrors:
 
         try:
             await self._app(scope, receive, watched)
-        except Exception:
+        except Exception as error:
+            reason = unavailability(error)
+            if reason is not None and not started:
+                # A line, not a trace: while the database is gone every request brings one.
+                _log.error("the database is %s: %s", reason, _first_line(error))
+                await problems.response(problems.database_unavailable(reason), scope)(scope, receive, send)
+                return
             _log.exception("unexpected error")
             if started:
                 # Half an answer cannot become another one: the server closes the connection.
@@ -157,6 +165,12 @@ class UnexpectedErrors:
                 f"something unexpected went wrong; the log has it under request id {scope['state']['request_id']}",
             )
             await problems.response(problem, scope)(scope, receive, send)
+
+
+def _first_line(error: Exception) -> str:
+    """What the driver says, without the statement and its values."""
+    said = str(getattr(error, "orig", None) or error).strip()
+    return said.partition("\n")[0][:_SHOWN_CHARACTERS]
 
 
 class BodyLimit:

@@ -21,6 +21,7 @@ from starlette.routing import Match, compile_path
 from starlette.types import Receive, Scope, Send
 
 from warehouse import ids
+from warehouse.availability import Unavailability
 
 MEDIA_TYPE = "application/problem+json"
 _UNPROCESSABLE = 422
@@ -141,6 +142,26 @@ def response(problem: Problem, scope: Mapping[str, Any]) -> Response:
     return Response(msgspec.json.encode(content), problem.status, problem.headers, MEDIA_TYPE)
 
 
+_UNAVAILABLE = {
+    Unavailability.BUSY: ("the database is busy with other work and did not come free in time: ask again", 2),
+    Unavailability.FULL: ("the database has no room left to write: make room on its disk", 60),
+    Unavailability.GONE: ("the database does not answer: start it, or ask again when it does", 5),
+}
+"""What is told, and after how many seconds to ask again."""
+
+
+def database_unavailable(reason: Unavailability) -> Problem:
+    """503, for the request could not use the database."""
+    detail, seconds = _UNAVAILABLE[reason]
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        detail,
+        kind="database-unavailable",
+        title="Database unavailable",
+        headers={"Retry-After": str(seconds)},
+    )
+
+
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request with a problem, before anything of it was read; a WebSocket is closed before it opens."""
     if scope["type"] != "websocket":
@@ -245,7 +266,7 @@ _DESCRIPTIONS = {
     429: "Too many requests; `Retry-After` says when to ask again.",
     500: "Something unexpected went wrong; the request id finds it in the log.",
     502: "The backend cannot be reached, or failed; `failure` says how.",
-    503: "What the answer needs is not ready yet; `Retry-After` says when to ask again.",
+    503: "What the answer needs (the database among it) is not to be had now; `Retry-After` says when to ask again.",
     504: "It took longer than it may, or than is waited for; `job_id` is where to look.",
 }
 
@@ -257,5 +278,5 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": _DESCRIPTIONS[status],
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
         }
-        for status in sorted({401, 403, 429, 500, *statuses})
+        for status in sorted({401, 403, 429, 500, 503, *statuses})
     }

@@ -117,9 +117,11 @@ class _Rarities:
         self._tags.update(found)
         return found
 
-    def note_word(self, phrase: str) -> list[int]:
-        """Look up a phrase in the full text; the adapters that have it, at most COUNTED + 1."""
-        pks = evidence.found_by(self._connection, phrase, limit=COUNTED + 1)
+    def found_by(self, phrase: str) -> list[int]:
+        """The adapters that have a rare phrase in their words; none where it is not rare."""
+        pks = evidence.found_by(self._connection, phrase, limit=RARE + 1)
+        if len(pks) > RARE:
+            return []
         self._words[phrase] = len(pks)
         return pks
 
@@ -128,7 +130,7 @@ class _Rarities:
 
     def of_word(self, phrase: str) -> float:
         if phrase not in self._words:
-            self.note_word(phrase)
+            self._words[phrase] = evidence.occurrences(self._connection, phrase, limit=COUNTED + 1)
         return ranking.rarity_of(self._words[phrase], self._total)
 
 
@@ -237,10 +239,8 @@ def _found_by_words(
     """Adapters that rare phrases find and the vectors did not, as far as they pass the filter."""
     hits: dict[int, float] = {}
     for phrase in [phrase for phrase in phrases if len(phrase) > 2 or not phrase.isascii()][:LOOKED_UP]:
-        pks = rarities.note_word(phrase)
-        if len(pks) <= RARE:
-            for pk in pks:
-                hits[pk] = hits.get(pk, 0.0) + rarities.of_word(phrase)
+        for pk in rarities.found_by(phrase):
+            hits[pk] = hits.get(pk, 0.0) + rarities.of_word(phrase)
     new = sorted(hits.keys() - known, key=lambda pk: (-hits[pk], pk))[: wish.pool]
     passing = wish.narrowed.passing(connection, new)
     return [pk for pk in new if pk in passing]

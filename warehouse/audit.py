@@ -1,6 +1,7 @@
 """Recording changes: the audit log and the activity feed, in the transaction of the change itself.
 
-Belongs here: writing both. Does not: reading them (`warehouse.queries`), deciding what is a change.
+Belongs here: writing both, and forgetting what is old. Does not: reading them (`warehouse.queries`), deciding what is a
+change, or what is old (the settings).
 """
 
 from collections.abc import Sequence
@@ -8,10 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, delete, insert, select
 
+from warehouse.engine import Database
 from warehouse.ingest import bulk
 from warehouse.models import Activity, AuditEntry
+
+SYNC = "sync"
+"""The kind of the activity that tells of a sync."""
+_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +66,42 @@ def tell(
 ) -> None:
     """Add one item to the activity feed, however many things it is about."""
     connection.execute(insert(Activity).values(at=at, kind=kind, subject_id=subject_id, summary=summary, data=data))
+
+
+def prune_audit(database: Database, before: datetime) -> int:
+    """Delete the entries from before a moment, the oldest first, in chunks; returns how many.
+
+    The database itself refuses to delete one that is not 30 days old.
+    """
+    return _prune(database, AuditEntry, before)
+
+
+def prune_activity(database: Database, before: datetime) -> int:
+    """Delete what the feed told before a moment, in chunks; returns how many.
+
+    The last sync stays, however long ago: the status tells when it was.
+    """
+    return _prune(database, Activity, before)
+
+
+def _prune(database: Database, table: type[AuditEntry] | type[Activity], before: datetime) -> int:
+    deleted, after = 0, 0
+    while True:
+        with database.write() as connection:
+            # Numbers rise with time, so what is old is read from the beginning, and needs no index of times.
+            oldest = connection.execute(
+                select(table.pk, table.at).where(table.pk > after).order_by(table.pk).limit(_CHUNK)
+            ).all()
+            old = {row.pk for row in oldest if row.at < before} - (
+                _last_sync(connection) if table is Activity else set()
+            )
+            connection.execute(delete(table).where(table.pk.in_(old)))
+        deleted += len(old)
+        if not oldest or oldest[-1].at >= before:
+            return deleted
+        after = oldest[-1].pk
+
+
+def _last_sync(connection: Connection) -> set[int]:
+    newest = select(Activity.pk).where(Activity.kind == SYNC).order_by(Activity.at.desc()).limit(1)
+    return set(connection.execute(newest).scalars())

@@ -22,8 +22,18 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from warehouse.settings import Settings
 
-BUSY_TIMEOUT_MS = 60_000
-"""How long a SQLite writer waits for another; a sync commits per chunk, far sooner than this."""
+WAIT_SECONDS = 60.0
+"""How long a SQLite writer waits for another, and whoever wants a connection for one of the pool; a sync commits per
+chunk, far sooner than this."""
+_POSTGRESQL_CONNECTIONS: dict[str, Any] = {
+    "connect_timeout": 5,
+    # Seconds. A server whose machine or network is gone says nothing, and the system would wait for it for hours.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""Of libpq, for each address of the server. What the URL says itself stays."""
 
 AnyRow = Row[*tuple[Any, ...]]
 """A row of any columns, read by their names."""
@@ -151,7 +161,7 @@ class Session:
             self.connection.execution_options(**{_WRITE: False})
 
 
-def _configure_sqlite(engine: Engine) -> None:
+def _configure_sqlite(engine: Engine, wait_seconds: float) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: object) -> None:
         # The driver's own transaction handling is off: `begin` below decides how each transaction starts.
@@ -162,7 +172,7 @@ def _configure_sqlite(engine: Engine) -> None:
             "page_size=8192",
             "journal_mode=WAL",
             "synchronous=NORMAL",
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            f"busy_timeout={round(wait_seconds * 1000)}",
             "foreign_keys=ON",
             "cache_size=-32768",
             # A sync commits megabytes at a time: a checkpoint (which waits for the disk) per 32 MB is enough.
@@ -179,21 +189,33 @@ def _configure_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def connect(url: str | URL, *, pool_size: int = 16) -> Database:
-    """A database for a SQLAlchemy URL. The parent folder of a SQLite file is created; the tables are not."""
+def connect(url: str | URL, *, pool_size: int = 16, wait_seconds: float = WAIT_SECONDS) -> Database:
+    """A database for a SQLAlchemy URL. The parent folder of a SQLite file is created; the tables are not.
+
+    Args:
+        pool_size: connections that are kept open.
+        wait_seconds: how long to wait for SQLite's lock, or for a connection of the pool, before it is an error
+            (`availability`).
+    """
     parsed = make_url(url)
-    options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": msgspec.json.decode}
+    options: dict[str, Any] = {
+        "json_serializer": _dump_json,
+        "json_deserializer": msgspec.json.decode,
+        "pool_size": pool_size,
+        "pool_timeout": wait_seconds,
+    }
     if parsed.get_backend_name() == "sqlite":
         # A URI (`file:…?mode=ro`) is for reading what is there: its folder is none to make.
         if parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, **options, connect_args={"check_same_thread": False}, pool_size=pool_size)
-        _configure_sqlite(engine)
+        engine = create_engine(parsed, **options, connect_args={"check_same_thread": False})
+        _configure_sqlite(engine, wait_seconds)
     else:
-        engine = create_engine(parsed, **options, pool_pre_ping=True, pool_size=pool_size, pool_use_lifo=True)
+        limits = {name: value for name, value in _POSTGRESQL_CONNECTIONS.items() if name not in parsed.query}
+        engine = create_engine(parsed, **options, connect_args=limits, pool_pre_ping=True, pool_use_lifo=True)
     return Database(engine)
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) -> Database:
     """The database that the settings name."""
-    return connect(settings.url)
+    return connect(settings.url, wait_seconds=wait_seconds)

@@ -3,6 +3,8 @@
 One table (`adapter_search`) holds the words; SQLite's FTS5 and PostgreSQL's tsvector index it, each kept true by the
 database itself in the same transaction. Neither finds a CJK word of two characters on its own (unicode61 takes a whole
 run as one word, trigram needs three), so runs of CJK are cut into overlapping bigrams here, in texts and in queries.
+After the bigrams of a run stands its last character, so that every character begins some word of the index: one alone
+is found as a prefix, wherever in a run it is.
 
 Does not belong here: SQL (`queries.matching`). Workers of the ingest import this module, and no database.
 """
@@ -36,15 +38,13 @@ def fold(value: str) -> str:
     return value.lower() if value.isascii() else unicodedata.normalize("NFKC", value).casefold()
 
 
-def _bigrams(run: str) -> str:
-    if len(run) == 1:
-        return run
-    return " ".join(run[index : index + 2] for index in range(len(run) - 1))
+def _pieces(run: str) -> str:
+    return " ".join(run[index : index + 2] for index in range(len(run)))
 
 
 @lru_cache(maxsize=16)
 def segment(value: str) -> str:
-    """Folded words whose CJK runs are bigrams, with nothing else between them than spaces.
+    """Folded words whose CJK runs are bigrams and their last character, with nothing else between them than spaces.
 
     Punctuation goes here and not in the database: PostgreSQL's parser takes `v2.5-turbo` or `a.b/c` for one word.
     The last results are kept, because the versions of a model follow each other and share its description.
@@ -56,7 +56,7 @@ def segment(value: str) -> str:
     encoded = folded.encode("utf-8", "surrogatepass").translate(_SPACED)
     spaced = _OTHER_SEPARATORS.sub(" ", encoded.decode("utf-8", "surrogatepass"))
     words = " ".join(spaced.split())
-    return _RUN.sub(lambda match: f" {_bigrams(match.group())} ", words) if _CJK_LEADS.search(encoded) else words
+    return _RUN.sub(lambda match: f" {_pieces(match.group())} ", words) if _CJK_LEADS.search(encoded) else words
 
 
 def search_row(
@@ -94,11 +94,31 @@ def parse(question: str) -> Query:
     """Words and "quoted phrases" of a question; punctuation separates and never reaches the database as syntax."""
     phrases: list[tuple[tuple[str, ...], bool]] = []
     for quoted, bare in _PIECE.findall(question.replace("\x00", " ")):
-        words = tuple(_WORD.findall(segment(quoted or bare)))
-        if words:
-            # A bigram already is the smallest unit that was indexed, so a prefix of it would match too much.
-            last_is_cjk = bool(_RUN.fullmatch(words[-1])) and len(words[-1]) == 2
-            phrases.append((words, bool(bare) and not last_is_cjk))
+        if words := _words_in_sequence(quoted or bare):
+            phrases.append((words, _is_open(words[-1], bool(bare))))
         if len(phrases) >= MAX_TERMS:
             break
     return Query(tuple(phrases))
+
+
+def phrase(text: str) -> Query:
+    """A text as one phrase, its last word whole."""
+    words = _words_in_sequence(text)
+    return Query(((words, _is_open(words[-1], False)),)) if words else Query(())
+
+
+def _words_in_sequence(text: str) -> tuple[str, ...]:
+    words = _WORD.findall(segment(text))
+    # The text may go on where the question ends, and then the last character of its run is another one.
+    if len(words) > 1 and len(words[-1]) == 1 and _RUN.fullmatch(words[-2] + words[-1]) and len(words[-2]) == 2:
+        words.pop()
+    return tuple(words)
+
+
+def _is_open(last: str, bare: bool) -> bool:
+    """Whether the last word of a piece may be the start of a longer one."""
+    if not _RUN.fullmatch(last):
+        return bare
+    # One character stands for every bigram that it begins. A bigram is the smallest unit that was indexed otherwise, so
+    # a prefix of it would match too much.
+    return len(last) == 1

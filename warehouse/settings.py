@@ -26,6 +26,9 @@ MINILM = "all-MiniLM-L6-v2"
 PROMPT_PLACE = "{prompt}"
 """Where the prompt goes in the arguments of a command."""
 
+AUDIT_KEPT_DAYS = 30
+"""Days for which the database refuses to delete an audit entry (migration 0007)."""
+
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
 _COMMAND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -177,6 +180,8 @@ class Settings(BaseSettings):
     """Requests that a key or address may make at once."""
     max_connections: int = Field(default=512, ge=1)
     """Open connections beyond which requests are answered 503."""
+    database_wait_seconds: float = Field(default=15.0, gt=0, le=600)
+    """How long a request waits for its turn to write (SQLite) or for a connection before it is answered 503."""
 
     embedding_model_semantic: str = MINILM
     embedding_model_artistic: str = MINILM
@@ -195,6 +200,10 @@ class Settings(BaseSettings):
     """An index whose measured recall@10 is below this is not published."""
     recommendation_cache_seconds: int = Field(default=3600, ge=0, le=7 * 24 * 3600)
     """For so long a recommendation is kept and answered again while nothing changed; 0 keeps none."""
+    audit_keep_days: int = Field(default=365, ge=0, le=36_500)
+    """Audit entries that are older are deleted; 0 keeps all. The database refuses to delete those of 30 days."""
+    activity_keep_days: int = Field(default=365, ge=0, le=36_500)
+    """What the activity feed told longer ago is deleted; 0 keeps all."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
     slow_statement_ms: int = Field(default=200, ge=0)
@@ -259,6 +268,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"the command {name!r} names no program")
             if PROMPT_PLACE in command[0]:
                 raise ValueError(f"the command {name!r} would let the prompt choose the program")
+        return value
+
+    @field_validator("audit_keep_days")
+    @classmethod
+    def _kept_at_least(cls, value: int) -> int:
+        if 0 < value < AUDIT_KEPT_DAYS:
+            raise ValueError(f"the audit log is kept for {AUDIT_KEPT_DAYS} days at least; 0 keeps it for ever")
         return value
 
     @field_validator("api_keys", mode="before")

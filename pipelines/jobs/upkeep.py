@@ -1,10 +1,11 @@
 """`prune_history`: what grows without end is cut: old runs of Dagster, old generations of published files, old jobs,
-recommendations kept too long, files of pictures and parameters that nobody needs.
+recommendations kept too long, old entries of the audit log and the activity feed, files of pictures and parameters that
+nobody needs.
 
 Dagster keeps every run for ever; on a library that is watched that is the larger of the two.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -12,7 +13,9 @@ from pydantic import Field
 
 from pipelines.keys import ANALYTICS, INDEX
 from pipelines.resources import Warehouse
+from warehouse import audit
 from warehouse.contracts import Job
+from warehouse.engine import Database
 from warehouse.generations import collect
 from warehouse.jobs import prune
 from warehouse.jobs.attachments import collect_attachments
@@ -45,6 +48,19 @@ class OldGenerationsConfig(dg.Config):
     """Which generations are old."""
 
     keep: int = Field(default=3, ge=1, description="The newest generations of each kind that are kept for a rollback.")
+
+
+class OldRecordsConfig(dg.Config):
+    """Which records of changes are old."""
+
+    keep_days: int | None = Field(
+        default=None, ge=0, description="Older ones are deleted, 0: none. Absent: as LORA_MANAGER_…_KEEP_DAYS says."
+    )
+
+    def delete(self, prune: Callable[[Database, datetime], int], database: Database, default: int) -> int:
+        """Delete the old ones; returns how many."""
+        days = default if self.keep_days is None else self.keep_days
+        return prune(database, datetime.now(UTC) - timedelta(days=days)) if days else 0
 
 
 def _runs_with_last_results(instance: dg.DagsterInstance) -> set[str]:
@@ -139,10 +155,30 @@ def collect_unneeded_pictures(context: dg.OpExecutionContext, warehouse: dg.Reso
     return removed
 
 
+@dg.op(description="Deletes old entries of the audit log; the database refuses those of the last 30 days.")
+def delete_old_audit_entries(
+    context: dg.OpExecutionContext, config: OldRecordsConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> int:
+    """Delete old audit entries; returns how many."""
+    deleted = config.delete(audit.prune_audit, warehouse.database, warehouse.settings.audit_keep_days)
+    context.add_output_metadata({"deleted": deleted})
+    return deleted
+
+
+@dg.op(description="Deletes what the activity feed told long ago; the last sync stays.")
+def delete_old_activity(
+    context: dg.OpExecutionContext, config: OldRecordsConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> int:
+    """Delete old activity; returns how many."""
+    deleted = config.delete(audit.prune_activity, warehouse.database, warehouse.settings.activity_keep_days)
+    context.add_output_metadata({"deleted": deleted})
+    return deleted
+
+
 @dg.job(
     name=Job.PRUNE_HISTORY,
-    description="Delete old runs, old jobs, old generations of published files and recommendations that were kept too "
-    "long, files of pictures and parameters that nothing needs; what is shown and served stays.",
+    description="Delete old runs, old jobs, old generations of published files, recommendations that were kept too "
+    "long, old records of changes, files of pictures and parameters that nothing needs; what is shown and served stays.",
 )
 def prune_history() -> None:
     """All of it, independent of each other."""
@@ -152,3 +188,5 @@ def prune_history() -> None:
     collect_unneeded_attachments()
     collect_unneeded_pictures()
     forget_recommendations()
+    delete_old_audit_entries()
+    delete_old_activity()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
@@ -9,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, Header, Path, Query, WebSocket
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from serving import problems
@@ -29,6 +31,8 @@ _SLOWEST: Final = 256 * 2**10
 """Bytes a second that a connection must take of a large message."""
 _MAX_MESSAGE: Final = 2**20
 _TRY_AGAIN, _TOO_BIG = 1013, 1009
+_NO_DATABASE: Final = "the database does not answer: connect again in a while"
+_log = logging.getLogger(__name__)
 
 
 class Subscribe(msgspec.Struct, tag="subscribe", forbid_unknown_fields=True):
@@ -56,10 +60,15 @@ async def follow_progress(socket: WebSocket) -> None:
     """Every message about jobs; see the page about live progress."""
     services: Services = socket.app.state.services
     await socket.accept()
-    async with services.hub.listening() as listener:
-        connection = _Connection(socket, services, listener)
+    try:
+        async with services.hub.listening() as listener:
+            connection = _Connection(socket, services, listener)
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+                await connection.run()
+    except SQLAlchemyError as error:
+        _log.error("progress cannot be followed: %s", type(error).__name__)
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-            await connection.run()
+            await socket.close(_TRY_AGAIN, _NO_DATABASE)
 
 
 class _Connection:
@@ -128,6 +137,9 @@ class _Connection:
             await self._write_until_closed()
         except TooSlowError as error:
             await self._close(_TRY_AGAIN, str(error))
+        except SQLAlchemyError as error:
+            _log.error("progress cannot be read: %s", type(error).__name__)
+            await self._close(_TRY_AGAIN, _NO_DATABASE)
         except TimeoutError:
             await self._close(_TRY_AGAIN, f"nothing was read for {_SEND_SECONDS:.0f} s")
 
@@ -193,7 +205,7 @@ async def follow_job(
     ] = None,
 ) -> Response:
     """Progress and the end of a job, for clients that have no WebSocket. Reconnecting goes on without a gap."""
-    row = await run_in_threadpool(_job, services, job_id)
+    row = await run_in_threadpool(_job, services, problems.canonical_id("job", job_id))
     if row is None:
         raise problems.not_found("job", job_id)
     start = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else after

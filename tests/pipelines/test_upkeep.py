@@ -11,11 +11,12 @@ from sqlalchemy import insert, select, update
 from pipelines.jobs.upkeep import prune_history
 from pipelines.resources import Warehouse
 from tests.warehouse.jobs.work import put
+from warehouse.audit import Actor, Change, record, tell
 from warehouse.engine import Database
 from warehouse.generations import Manifest, current, publish
 from warehouse.ids import new_id
 from warehouse.jobs import cancel
-from warehouse.models import Job, RecommendationCache
+from warehouse.models import Activity, AuditEntry, Job, RecommendationCache
 from warehouse.settings import Settings
 
 
@@ -128,3 +129,22 @@ def test_old_jobs_go(instance: dg.DagsterInstance, sqlite_database: Database, se
     assert _prune(instance, sqlite_database, settings).output_for_node("delete_old_jobs") == 1
     with sqlite_database.read() as connection:
         assert connection.execute(select(Job.id)).scalars().all() == ids[1:]
+
+
+@pytest.mark.parametrize(("kept", "left"), [(365, [10, 300]), (100, [10]), (0, [10, 300, 400])])
+def test_old_records_of_changes_go_as_the_settings_say(
+    instance: dg.DagsterInstance, sqlite_database: Database, settings: Settings, kept: int, left: list[int]
+) -> None:
+    now = datetime.now(UTC)
+    with sqlite_database.write() as connection:
+        for days in (400, 300, 10):
+            at = now - timedelta(days=days)
+            record(connection, Actor(None, "r"), at, [Change("update", "adapter", str(days), None, None)])
+            tell(connection, at, kind="activation", subject_id=str(days), summary="", data={})
+    chosen = settings.model_copy(update={"audit_keep_days": kept, "activity_keep_days": kept})
+    result = _prune(instance, sqlite_database, chosen)
+    for op, table in (("delete_old_audit_entries", AuditEntry), ("delete_old_activity", Activity)):
+        assert result.output_for_node(op) == 3 - len(left)
+        with sqlite_database.read() as connection:
+            subjects = connection.execute(select(table.subject_id).order_by(table.pk.desc())).scalars()
+            assert [int(subject or 0) for subject in subjects] == left

@@ -332,6 +332,17 @@ def test_what_is_no_number_is_refused_and_not_taken_for_nothing(at: Studio, numb
         problem(at.client.post(f"{API}/{path}", content=body, headers={"Content-Type": "application/json"}), 422)
 
 
+def test_half_a_character_is_refused_wherever_it_is(at: Studio) -> None:
+    for extra in (rb'{"\ud800": 1}', rb'{"deep": [{"\udfff x": 1}]}', rb'{"deep": "\ud800"}'):
+        generation = b'{"prompt": "a", "extra": ' + extra + b"}"
+        for path in ("generate", "queue-generation"):
+            answer = at.client.post(f"{API}/{path}", content=generation, headers={"Content-Type": "application/json"})
+            problem(answer, 422)
+        composed = b'{"prefix": "a", "extra": ' + extra + b"}"
+        path = f"{API}/compose-and-generate"
+        problem(at.client.post(path, content=composed, headers={"Content-Type": "application/json"}), 422)
+
+
 @pytest.mark.parametrize(
     "question",
     [

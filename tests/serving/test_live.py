@@ -207,8 +207,9 @@ def test_a_stream_of_events_ends_with_its_job(client: httpx.Client, database: Da
     assert kinds[-2:] == ["generation_cancelled", "delivery_update"]
 
 
-def test_events_of_no_job(sqlite_client: httpx.Client) -> None:
-    assert sqlite_client.get("/api/v1/generation/jobs/nonesuch/events").status_code == 404
+@pytest.mark.parametrize("job_id", ["nonesuch", "a%00b", "%ED%A0%80", "01a20e9c-b4b1-7ac4-8c52-0e9d2bc2bc87"])
+def test_events_of_no_job(client: httpx.Client, job_id: str) -> None:
+    assert client.get(f"/api/v1/generation/jobs/{job_id}/events").status_code == 404
 
 
 async def _drain(listener: Listener) -> list[Message]:

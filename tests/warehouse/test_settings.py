@@ -56,6 +56,12 @@ def test_values_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         make(monkeypatch, RECALL_FLOOR="1.5")
 
 
+def test_the_audit_log_is_kept_for_a_month_at_least_or_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="30 days at least"):
+        make(monkeypatch, AUDIT_KEEP_DAYS="29")
+    assert make(monkeypatch, AUDIT_KEEP_DAYS="0").audit_keep_days == 0
+
+
 @pytest.mark.parametrize(
     "origin", ["null", "NULL", "https://a/b", "https://*.example", "example", "https://", "https://a b"]
 )

@@ -30,7 +30,7 @@ from warehouse.civitai.resolution import hash_matches, is_weight_claim
 from warehouse.fulltext import fold, search_row
 from warehouse.safetensors import HeaderFacts, HeaderProblem, Inspection, InspectionState, inspect_file
 
-BUILD_PRODUCER: Final = "adapters/2"
+BUILD_PRODUCER: Final = "adapters/3"
 """Version of everything that derives adapters: raised when the same bytes shall give other rows."""
 INSPECT_PRODUCER: Final = "inspections/1"
 """Version of what is read from headers: raised when the same file shall be described otherwise."""

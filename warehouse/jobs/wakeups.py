@@ -30,7 +30,8 @@ class ChangeWatch:
         self._version = 0
 
     def __enter__(self) -> Self:
-        self._open()
+        # A database that does not answer now is what `wait` gets over.
+        self._try_to_open()
         return self
 
     def __exit__(
@@ -70,11 +71,16 @@ class ChangeWatch:
             connection.invalidate()
 
     def _reconnect(self, seconds: float) -> bool:
+        if not self._try_to_open():
+            time.sleep(min(seconds, _RECONNECT_SECONDS))
+        return True
+
+    def _try_to_open(self) -> bool:
         try:
             self._open()
         except (SQLAlchemyError, OSError, self._driver_error()):
             self._close()
-            time.sleep(min(seconds, _RECONNECT_SECONDS))
+            return False
         return True
 
     def _poll(self, seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""The audit log: who changed what, and from what to what. Written with the change itself; never altered."""
+"""The audit log: who changed what, and from what to what. Written with the change itself; never altered, only cut."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from warehouse.models.library import Pk
 
 
 class AuditEntry(Base):
-    """One change of one thing. Triggers of the database refuse to update or delete a row."""
+    """One change of one thing. Triggers refuse to update a row, and to delete one of the last 30 days."""
 
     __tablename__ = "audit_entries"
     __table_args__ = (

@@ -1,13 +1,14 @@
 """Opaque cursors of keyset paging: where a page ended, bound to the list it was a page of.
 
 A cursor carries a digest of the list (filters and order) and one of itself: a client that mixes lists or edits a
-cursor is told so instead of being answered from somewhere else. It is no secret and grants nothing.
+cursor is told so instead of being answered from somewhere else. It is no secret and grants nothing, so anybody can make
+one: what it holds is checked like everything that clients send.
 """
 
 import base64
 import binascii
 import hashlib
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -19,16 +20,19 @@ _CHECK = 8
 class CursorError(ValueError):
     """The text is no cursor of this list."""
 
+    def __init__(self, message: str = "this is no cursor: take next_cursor of an answer as it is") -> None:
+        super().__init__(message)
+
 
 class Position(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The last row of a page: the value it was sorted by (None in the tail of unknown values), and its key."""
 
     listing: str
     """Digest of the filters and the order (`listing_digest`)."""
-    rank: int
+    rank: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     """How many rows of the list come up to here, so that a page can say where it stands."""
-    pk: int
-    value: str | int | float | None
+    pk: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    value: str | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | float | None
 
 
 def listing_digest(*parts: Any) -> str:
@@ -66,7 +70,7 @@ def decode(text: str, listing: str) -> Position:
             raise CursorError("the cursor was altered: take next_cursor of an answer as it is")
         position = msgspec.json.decode(payload, type=Position)
     except (UnicodeEncodeError, binascii.Error, msgspec.DecodeError) as error:
-        raise CursorError("this is no cursor: take next_cursor of an answer as it is") from error
+        raise CursorError from error
     if position.listing != listing:
         raise CursorError("the cursor belongs to another list: keep filters and sort while paging")
     return position

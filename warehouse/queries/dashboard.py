@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from warehouse.audit import SYNC
 from warehouse.models import Activity, Adapter
 from warehouse.queries.adapters import AdapterRow, rows_by_pk
 
@@ -72,7 +73,7 @@ def recent_imports(connection: Connection, since: datetime) -> int:
 
 def last_ingest(connection: Connection) -> datetime | None:
     """When the last sync that changed something ended, as the feed tells."""
-    newest = select(Activity.at).where(Activity.kind == "sync").order_by(Activity.at.desc()).limit(1)
+    newest = select(Activity.at).where(Activity.kind == SYNC).order_by(Activity.at.desc()).limit(1)
     return connection.execute(newest).scalar()
 
 

@@ -12,6 +12,7 @@ How a page stays cheap at a million adapters:
   are separate walks of the same index, since neither dialect reads its index in such an order by itself.
 """
 
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -59,6 +60,8 @@ _COLUMNS: dict[SortKey, InstrumentedAttribute[Any]] = {
     SortKey.RATING: Adapter.rating,
     SortKey.SIZE: Adapter.primary_file_size_kb,
 }
+_FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""What a moment can be, in microseconds since 1970."""
 _MOMENTS = {SortKey.CREATED_AT, SortKey.UPDATED_AT}
 _NULLABLE = {SortKey.DOWNLOADS, SortKey.RATING, SortKey.SIZE}
 
@@ -173,6 +176,31 @@ def _beyond(column: Any, pk: Any, value: Any, last: int, descending: bool) -> Co
     return pair < here if descending else pair > here
 
 
+def _position(listing: _Listing, cursor: str) -> cursors.Position:
+    """Where a page ended.
+
+    Raises:
+        CursorError: it is no cursor of this list.
+    """
+    position = cursors.decode(cursor, listing.digest)
+    if not _fits(listing.sort.key, position.value):
+        raise cursors.CursorError
+    return position
+
+
+def _fits(key: SortKey, value: str | int | float | None) -> bool:
+    """Whether rows can be sorted by a value: one of another type is an error to PostgreSQL, and nonsense to SQLite."""
+    if value is None:
+        return key in _NULLABLE or key is SortKey.RELEVANCE
+    if key is SortKey.NAME:
+        return isinstance(value, str) and "\x00" not in value
+    if key in _MOMENTS:
+        return isinstance(value, int) and _FIRST_MOMENT <= value <= _LAST_MOMENT
+    if key is SortKey.DOWNLOADS:
+        return isinstance(value, int)
+    return key is not SortKey.RELEVANCE and not isinstance(value, str) and math.isfinite(value)
+
+
 def _bound(key: SortKey, position: cursors.Position) -> Any:
     if key in _MOMENTS and isinstance(position.value, int):
         return _EPOCH + timedelta(microseconds=position.value)
@@ -271,7 +299,7 @@ def page(
     """
     total = count(connection, narrowed)
     listing = _Listing(narrowed, sort, total)
-    after = cursors.decode(cursor, listing.digest) if cursor is not None else None
+    after = _position(listing, cursor) if cursor is not None else None
     start = after.rank if after is not None else offset
     if after is None and start >= total:
         return Page([], total, start, None, None)

@@ -50,7 +50,7 @@ def vectors_of(connection: Connection, pks: Sequence[int]) -> list[StoredVector]
     columns = (Embedding.adapter_pk, Embedding.embedding_type, Embedding.producer, Embedding.embedding_data)
     found: list[StoredVector] = []
     for part in batched(pks, PARAMETERS):
-        rows = connection.execute(select(*columns).where(Embedding.adapter_pk.in_(part)))
+        rows = connection.execute(select(*columns).where(Embedding.adapter_pk.in_(part))).all()
         found += [StoredVector(row[0], SpaceName(row[1]), row[2], row[3]) for row in rows]
     return found
 

@@ -1,9 +1,12 @@
 """Pages of the adapter list: the same rows in the same order as a plain sort of everything, on both dialects."""
 
+import base64
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import event
 
@@ -11,7 +14,7 @@ from tests.databases import scratch_postgresql
 from tests.warehouse.queries.library import adapter_values, every_row, fill, insert_adapters
 from warehouse import fulltext, migrations
 from warehouse.engine import Database, connect
-from warehouse.queries import pages
+from warehouse.queries import cursors, pages
 from warehouse.queries.filters import AdapterFilter, candidates, make_filter
 from warehouse.queries.pages import Sort, SortKey
 
@@ -261,3 +264,49 @@ def test_walked_lists_follow_an_index_on_postgresql(
         for position in (None, cursor):
             steps = plans(large_on_postgresql, narrowed, sort, position)
             assert not [step for step in steps if "Seq Scan on adapters" in step or "Sort" in step], steps
+
+
+FORGED: list[tuple[int, int, Any]] = [
+    *((3, 5, value) for value in (2**63, -(2**63), 2**62, "x", "a\x00b", "", 1.5, 1e308, True)),
+    *((rank, 5, None) for rank in (-1, 2**53 + 1, 2**63)),
+    *((3, pk, None) for pk in (-1, 2**63)),
+]
+
+
+def _listing_of(cursor: str | None) -> str:
+    """The list that a cursor belongs to, as anybody can read it."""
+    assert cursor is not None
+    listing: str = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[8:])[0]
+    return listing
+
+
+@pytest.mark.parametrize("sort", [*SORTS, Sort(SortKey.RELEVANCE)], ids=str)
+def test_a_cursor_that_somebody_made_is_refused_or_answered(library: Database, sort: Sort) -> None:
+    narrowed = make_filter(question="dragon" if sort.key is SortKey.RELEVANCE else None)
+    with library.read() as connection:
+        listing = _listing_of(pages.page(connection, narrowed, sort, limit=3).next_cursor)
+        for rank, pk, value in FORGED:
+            made = cursors.encode(cursors.Position(listing, rank, pk, value))
+            with suppress(cursors.CursorError):
+                pages.page(connection, narrowed, sort, limit=3, cursor=made)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (SortKey.NAME, 5),
+        (SortKey.NAME, "a\x00b"),
+        (SortKey.NAME, None),
+        (SortKey.CREATED_AT, "2024-01-01"),
+        (SortKey.CREATED_AT, 2**62),
+        (SortKey.DOWNLOADS, 1.5),
+        (SortKey.DOWNLOADS, "x"),
+        (SortKey.SIZE, "x"),
+    ],
+)
+def test_a_cursor_of_another_type_is_refused(library: Database, key: SortKey, value: Any) -> None:
+    with library.read() as connection:
+        listing = _listing_of(pages.page(connection, make_filter(), Sort(key), limit=3).next_cursor)
+        made = cursors.encode(cursors.Position(listing, 3, 5, value))
+        with pytest.raises(cursors.CursorError, match="no cursor"):
+            pages.page(connection, make_filter(), Sort(key), limit=3, cursor=made)

@@ -26,7 +26,8 @@ GIB = 2**30
     [
         (0, 8 * GIB, "IDMap,Flat"),
         (5_000, 8 * GIB, "IDMap,Flat"),
-        (50_000, 8 * GIB, "IDMap,SQ8"),
+        (20_000, 8 * GIB, "IDMap,SQ8"),
+        (50_000, 8 * GIB, "IVF512,SQ8"),
         (200_000, 8 * GIB, "IVF1024,SQ8"),
         (1_000_000, 8 * GIB, "IVF2048,SQ8"),
         (1_000_000, 2 * GIB, "IVF2048,SQ4"),
