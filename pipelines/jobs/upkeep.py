@@ -178,7 +178,8 @@ def delete_old_activity(
 @dg.job(
     name=Job.PRUNE_HISTORY,
     description="Delete old runs, old jobs, old generations of published files, recommendations that were kept too "
-    "long, old records of changes, files of pictures and parameters that nothing needs; what is shown and served stays.",
+    "long, old records of changes, files of pictures and parameters that nothing needs; what is shown and served "
+    "stays.",
 )
 def prune_history() -> None:
     """All of it, independent of each other."""
