@@ -2,7 +2,7 @@
 
 `python -m tests.benchmarks.ingest [--documents 20000]` generates the documents, then measures in fresh processes: the
 plain script, a cold sync, an unchanged one, and the peak memory (resident set of this process, and of its largest
-worker as sampled ten times a second) of a cold sync of N and of N/10 documents. Wall time has the start of workers in
+worker as sampled once a second) of a cold sync of N and of N/10 documents. Wall time has the start of workers in
 it, but not that of the process and its imports.
 """
 
@@ -43,7 +43,7 @@ def _watched_workers() -> Iterator[list[int]]:
     peak, over, own = [0], threading.Event(), psutil.Process()
 
     def watch() -> None:
-        while not over.wait(0.1):
+        while not over.wait(1.0):
             for child in own.children():
                 with suppress(psutil.Error):
                     if "warehouse.ingest.worker" in child.cmdline():
