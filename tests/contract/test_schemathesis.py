@@ -1,6 +1,8 @@
 """The OpenAPI document held against the service by schemathesis: every operation with values its schema allows, the
 edges of what it allows, and values it forbids; and sequences of operations that follow from each other's answers.
 
+The edges are tried on SQLite alone: they are of the schema, and PostgreSQL gets the values made at random.
+
 No 5xx, no status, media type, header or body that is not documented, no forbidden value accepted, no method answered
 that does not exist. The run is deterministic. Left out of its checks:
 
@@ -65,4 +67,5 @@ def test_whoever_asks_gets_what_is_documented(scratch: World, tmp_path: Path) ->
 def test_a_reader_gets_what_is_documented(scratch: World, tmp_path: Path) -> None:
     """With keys configured, every route but `/health*`, `/docs`, `/openapi.json` needs one"""
     client = scratch.client("guarded", library_roots=[scratch.library], api_keys=KEYS)
-    conform(str(client.base_url), tmp_path / "run", "--header=X-API-Key: reader-secret")
+    phases = "--phases=examples,fuzzing,stateful"
+    conform(str(client.base_url), tmp_path / "run", "--header=X-API-Key: reader-secret", phases)
