@@ -6,7 +6,8 @@ Belongs here: the step, its configuration, what it records. Does not: the work i
 import asyncio
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeGuard
 
 import dagster as dg
 from pydantic import Field
@@ -23,6 +24,7 @@ _TOGETHER = 100
 _POLL_SECONDS = 0.5
 _STOP_SECONDS = 20.0
 _PROMPT_SHOWN = 200
+_VALUE_SHOWN = 300
 _ASSETS = {"delivery": "deliveries", "generation": "generations"}
 
 
@@ -101,10 +103,32 @@ def _row(finished: Finished) -> dict[str, object]:
     }
 
 
+def _answer(result: Mapping[str, Any]) -> list[str]:
+    """A result as tables: one of its values, those of its objects by the names of both, and one of each list of
+    objects, such as pictures."""
+    values: list[dict[str, object]] = []
+    lists: list[str] = []
+    for name, value in result.items():
+        if _is_rows(value):
+            lists.append(f"**{name}**\n\n{previews.table(value)}")
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                if _is_rows(inner):
+                    lists.append(f"**{name}: {key}**\n\n{previews.table(inner)}")
+                else:
+                    values.append({"field": f"{name}: {key}", "value": inner})
+        else:
+            values.append({"field": name, "value": value})
+    return [previews.table(values, widest=_VALUE_SHOWN), *lists] if values else lists
+
+
+def _is_rows(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
 def _alone(key: dg.AssetKey, finished: Finished) -> dg.AssetObservation:
     ended, row = finished.ended, _row(finished)
-    answer = [{"field": name, "value": value} for name, value in (ended.result or {}).items() if name != "images"]
-    shown = previews.join(previews.table([row]), previews.table(answer) if answer else "", finished.preview or "")
+    shown = previews.join(previews.table([row]), *_answer(ended.result or {}), finished.preview or "")
     return dg.AssetObservation(
         key,
         description=f"{ended.job.id}: {ended.status.value}",

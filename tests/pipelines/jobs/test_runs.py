@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import update
 
 from pipelines.delivery_definitions import build_delivery_definitions
-from pipelines.jobs.runs import deliver
+from pipelines.jobs.lanes import Finished
+from pipelines.jobs.runs import _alone, deliver
 from pipelines.resources import Warehouse
 from pipelines.sensors.lanes import lane_watch
 from tests.pipelines.jobs.working import put, show, until
@@ -17,7 +18,7 @@ from tests.pipelines.receiver import Receiver, receiving
 from warehouse.backends import plugins
 from warehouse.contracts import LaneJob, Tag, lane_config
 from warehouse.engine import Database
-from warehouse.jobs import beat, claim, take_lane
+from warehouse.jobs import Ended, JobStatus, beat, claim, take_lane
 from warehouse.models import Job, Lane, utc_now
 from warehouse.processes import new_holder
 from warehouse.settings import Settings
@@ -172,3 +173,28 @@ def test_the_watch_relieves_a_run_that_asks_for_it(warehouse: Warehouse, instanc
     with warehouse.database.write() as connection:
         beat(connection, "http", holder, linger_until=None, heir_wanted=True)
     assert len(_tick(warehouse, instance)) == 1
+
+
+def test_the_preview_of_a_generation_shows_its_pictures_and_loras_as_tables(warehouse: Warehouse) -> None:
+    job_id = put(warehouse.database, {})
+    holder = new_holder()
+    with warehouse.database.write() as connection:
+        take_lane(connection, "http", "delivery", holder, None)
+        (job,) = claim(connection, "http", holder, limit=1, run_id=None)
+    result = {
+        "pictures": [{"sha256": "ab" * 32, "width": 64}, {"sha256": "cd" * 32, "width": 128}],
+        "lora_report": {"applied": [{"name": "Ink", "sent_as": "styles/ink"}], "unknown": []},
+        "backend": "sdnext",
+    }
+    observation = _alone(
+        dg.AssetKey("lane"), Finished(Ended(job, JobStatus.SUCCEEDED, result), 1.5, "![the first picture](data:x)")
+    )
+    preview = observation.metadata["preview"].value
+    assert isinstance(preview, str)
+    assert job_id in preview
+    assert "**pictures**\n\n| sha256 | width |" in preview
+    assert f"| {'cd' * 32} | 128 |" in preview
+    assert "**lora_report: applied**" in preview
+    assert "| Ink | styles/ink |" in preview
+    assert "| backend | sdnext |" in preview
+    assert "![the first picture](data:x)" in preview
