@@ -202,8 +202,10 @@ def connect(url: str | URL, *, pool_size: int = 16, wait_seconds: float = WAIT_S
         "json_serializer": _dump_json,
         "json_deserializer": msgspec.json.decode,
         "pool_size": pool_size,
-        "pool_timeout": wait_seconds,
     }
+    if parsed.get_backend_name() != "sqlite" or parsed.database not in (None, "", ":memory:"):
+        # A database in memory has a connection for each thread, which nobody else can hold.
+        options["pool_timeout"] = wait_seconds
     if parsed.get_backend_name() == "sqlite":
         # A URI (`file:…?mode=ro`) is for reading what is there: its folder is none to make.
         if parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):

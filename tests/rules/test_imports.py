@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,9 @@ FORBIDDEN = {
     "pipelines": {"fastapi", "starlette", "typer", "serving"},
     "serving": {"dagster", "pipelines"},
 }
-MAX_CPU_SECONDS = 3.0
-"""What every run of Dagster pays before it begins; torch alone would cost ten."""
+MAX_CPU_RATIO = 6.0
+"""What every run of Dagster pays before it begins, against importing Dagster alone; torch alone would cost ten times as
+much."""
 
 
 def _modules(package: str) -> list[Path]:
@@ -83,6 +85,13 @@ def test_no_module_imports_what_computes_at_its_top() -> None:
 
 @pytest.mark.parametrize("module", ["pipelines.definitions", "pipelines.delivery_definitions", "serving.app"])
 def test_entry_modules_are_light(module: str) -> None:
+    loaded, baseline = _imported(module), _imported("dagster")
+    assert not HEAVY & set(loaded["modules"])
+    assert loaded["cpu"] < MAX_CPU_RATIO * baseline["cpu"]
+
+
+def _imported(module: str) -> dict[str, Any]:
+    """The top-level modules that importing one loads in a fresh process, and its CPU seconds."""
     code = (
         f"import json, sys, time, {module}\n"
         "print(json.dumps({'modules': sorted({name.partition('.')[0] for name in sys.modules}), "
@@ -90,9 +99,8 @@ def test_entry_modules_are_light(module: str) -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert answer.returncode == 0, answer.stderr
-    loaded = json.loads(answer.stdout)
-    assert not HEAVY & set(loaded["modules"])
-    assert loaded["cpu"] < MAX_CPU_SECONDS
+    measured: dict[str, Any] = json.loads(answer.stdout)
+    return measured
 
 
 def test_the_lanes_import_nothing_of_the_library() -> None:

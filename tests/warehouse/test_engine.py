@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import StatementError
 
+from warehouse import migrations
 from warehouse.engine import Database, connect
 from warehouse.models import Activity, Root, utc_now
 
@@ -101,4 +102,12 @@ def test_the_folder_of_a_database_is_made(tmp_path: Path) -> None:
         connection.execute(text("CREATE TABLE t (n INTEGER)"))
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    database.dispose()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_can_be_opened(url: str) -> None:
+    database = connect(url)
+    migrations.upgrade(database)
+    migrations.require_head(database)
     database.dispose()
