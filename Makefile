@@ -15,8 +15,8 @@ PORT ?= 8000
 DAGSTER_PORT ?= 3000
 # PyTorch's own index of CPU builds, for machines whose package index has none. Empty: only the index pip is set to.
 TORCH_INDEX_URL ?=
-# Twice the cores of a small machine: half of what tests do is waiting for sockets, locks and other processes.
-TEST_PROCESSES ?= 4
+# One more than the cores of a small machine: tests wait for sockets, locks and other processes.
+TEST_PROCESSES ?= 3
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 
