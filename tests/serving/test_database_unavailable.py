@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as websocket
 
 from serving.app import create_app
-from tests.conftest import scratch_postgresql
+from tests.databases import scratch_postgresql
 from tests.serving.test_problems import problem_of
 from warehouse import engine, migrations
 from warehouse.availability import Unavailability, unavailability

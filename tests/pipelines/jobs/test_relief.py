@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from pipelines.backends.http import PLUGIN
-from tests.conftest import scratch_postgresql
+from tests.databases import scratch_postgresql
 from tests.pipelines.receiver import receiving
 from warehouse import migrations
 from warehouse.engine import connect

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 
 import duckdb
@@ -270,6 +271,8 @@ def test_a_process_that_is_started_ahead_answers_once_and_is_replaced(analyst: A
     assert seen[0] != seen[1]
     (idle,) = seen[1]
     os.kill(idle.pid, signal.SIGKILL)
+    while idle.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
     assert run_query_raw(analyst.database, analyst.settings, "SELECT 2", sandboxes=sandboxes).payload == b"[[2]]"
     sandboxes.close()
     assert waiting() == []
