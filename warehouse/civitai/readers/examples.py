@@ -155,55 +155,50 @@ def _read_examples(fields: Fields) -> tuple[Example, ...]:
 
 def example(fields: Fields) -> Example:
     """One entry of `images[]`, with the generation data of its `meta` where there are any."""
+    return _example(_read_image(fields))
+
+
+def _read_image(fields: Fields) -> _Image:
     data = fields.data
-    level = _level(data.get("nsfwLevel"), data.get("nsfw"))
     meta = fields.child("meta") if data.get("meta") is not None else None
-    if meta is None:
-        return Example(
-            url=fields.text("url"),
-            type=fields.text("type"),
-            width=fields.integer("width"),
-            height=fields.integer("height"),
-            nsfw_level=level,
-        )
-    if "prompt" not in meta.data and type(meta.data.get("meta")) is dict:
+    if meta is not None and "prompt" not in meta.data and type(meta.data.get("meta")) is dict:
         # The image endpoint of 2025 wraps the generation data once more.
         meta = Fields(meta.data["meta"], f"{meta.path}.meta", meta.log)
-    return Example(
+    return _Image(
         url=fields.text("url"),
         type=fields.text("type"),
         width=fields.integer("width"),
         height=fields.integer("height"),
-        nsfw_level=level,
+        nsfw_level=data.get("nsfwLevel"),
+        nsfw=data.get("nsfw"),
+        meta=_read_generation(meta) if meta is not None else None,
+    )
+
+
+def _read_generation(meta: Fields) -> _Generation:
+    return _Generation(
         prompt=meta.text("prompt"),
         negative_prompt=meta.text("negativePrompt"),
         sampler=meta.text("sampler"),
         steps=meta.integer("steps"),
         cfg_scale=meta.number("cfgScale"),
         seed=meta.integer("seed"),
-        clip_skip=_clip_skip(meta.data.get("Clip skip"), meta.data.get("clipSkip")),
-        resources=_read_resources(meta),
+        spaced_clip_skip=meta.data.get("Clip skip"),
+        clip_skip=meta.data.get("clipSkip"),
+        resources=_read_resources(meta, "resources"),
+        civitai_resources=_read_resources(meta, "civitaiResources"),
     )
 
 
-def _read_resources(meta: Fields) -> tuple[JsonObject, ...]:
-    """What an example was made with, as objects of `name`, `type`, `weight` and `version_id` where stated."""
-    result = []
-    for key in ("resources", "civitaiResources"):
-        if key not in meta.data:
-            continue
-        for item in meta.children(key):
-            # Most of them state two of the four.
-            keys = item.data
-            resource: JsonObject = {}
-            if (name := item.text("name") or item.text("modelName")) is not None:
-                resource["name"] = name
-            if "type" in keys and (kind := item.text("type")) is not None:
-                resource["type"] = kind
-            if "weight" in keys and (weight := item.number("weight")) is not None:
-                resource["weight"] = weight
-            if "modelVersionId" in keys and (version_id := item.identifier("modelVersionId")) is not None:
-                resource["version_id"] = version_id
-            if resource:
-                result.append(resource)
-    return tuple(result)
+def _read_resources(meta: Fields, key: str) -> list[_Resource | None] | None:
+    if key not in meta.data:
+        return None
+    return [
+        _Resource(
+            name=item.text("name") or item.text("modelName"),
+            type=item.text("type"),
+            weight=item.number("weight"),
+            version_id=item.identifier("modelVersionId"),
+        )
+        for item in meta.children(key)
+    ]
