@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import scratch_database
 from tests.warehouse.marts import library
-from warehouse import migrations
-from warehouse.engine import Database, connect
+from warehouse.engine import Database
 from warehouse.generations import Published
 from warehouse.marts import QueryResult, export_marts, run_query
 from warehouse.settings import Settings
@@ -41,12 +41,10 @@ class Analyst:
 
 
 @pytest.fixture(scope="module")
-def analyst(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Analyst]:
+def analyst(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Analyst]:
     """One publication for all questions of a module."""
     folder = tmp_path_factory.mktemp("analyst")
-    database = connect(f"sqlite:///{folder / 'warehouse.sqlite3'}")
-    migrations.upgrade(database)
-    library.fill(database)
-    settings = Settings(_env_file=None, data_dir=folder / "data")
-    yield Analyst(database, settings, export_marts(database, settings).path)
-    database.dispose()
+    with scratch_database(request, folder, "sqlite") as database:
+        library.fill(database)
+        settings = Settings(_env_file=None, data_dir=folder / "data")
+        yield Analyst(database, settings, export_marts(database, settings).path)

@@ -3,17 +3,16 @@
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import event
 
-from tests.databases import scratch_postgresql
+from tests.databases import scratch_database
 from tests.warehouse.queries.library import adapter_values, every_row, fill, insert_adapters
-from warehouse import fulltext, migrations
-from warehouse.engine import Database, connect
+from warehouse import fulltext
+from warehouse.engine import Database
 from warehouse.queries import cursors, pages
 from warehouse.queries.filters import AdapterFilter, candidates, make_filter
 from warehouse.queries.pages import Sort, SortKey
@@ -191,12 +190,11 @@ def test_a_question_of_punctuation_matches_nothing(library: Database) -> None:
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Database:
+def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """5,000 adapters, for plans."""
-    database = connect(f"sqlite:///{Path(tmp_path_factory.mktemp('large')) / 'warehouse.sqlite3'}")
-    migrations.upgrade(database)
-    fill(database, 5_000)
-    return database
+    with scratch_database(request, tmp_path_factory.mktemp("large"), "sqlite") as database:
+        fill(database, 5_000)
+        yield database
 
 
 def plans(database: Database, narrowed: AdapterFilter, sort: Sort, cursor: str | None) -> list[str]:
@@ -241,15 +239,13 @@ def test_no_list_scans_the_table(
 
 
 @pytest.fixture(scope="module")
-def large_on_postgresql(postgresql_server: str) -> Iterator[Database]:
+def large_on_postgresql(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """5,000 adapters on PostgreSQL, with the statistics its planner goes by."""
-    database = connect(scratch_postgresql(postgresql_server))
-    migrations.upgrade(database)
-    fill(database, 5_000)
-    with database.write() as connection:
-        connection.exec_driver_sql("ANALYZE")
-    yield database
-    database.dispose()
+    with scratch_database(request, tmp_path_factory.mktemp("large"), "postgresql") as database:
+        fill(database, 5_000)
+        with database.write() as connection:
+            connection.exec_driver_sql("ANALYZE")
+        yield database
 
 
 @pytest.mark.parametrize("sort", SORTS, ids=str)
