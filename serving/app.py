@@ -49,6 +49,7 @@ from serving.tracing import StatementSpans, Tracing, TracingError, open_provider
 from serving.version import VERSION
 from warehouse import migrations
 from warehouse.engine import Database, open_database
+from warehouse.lexical.searching import LexicalSearcher
 from warehouse.pictures import PictureStore
 from warehouse.settings import Settings, get_settings
 from warehouse.statements import observe
@@ -97,6 +98,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             database=database,
             signer=signer,
             recommender=SharedRecommender(database, settings),
+            words=LexicalSearcher(database, settings),
             orchestrator=orchestrator,
             figures=Figures(database, settings),
             machine=Machine(),

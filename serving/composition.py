@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serving import prompts
+from warehouse import prompts
 
 USUAL_WEIGHT = 2.0
 """Beyond this, of either sign, images usually break."""

@@ -25,6 +25,7 @@ from serving.schemas.adapters import ADAPTER_ID
 from serving.signing import Signer
 from warehouse.audit import Actor
 from warehouse.engine import Database
+from warehouse.lexical.searching import LexicalSearcher
 from warehouse.pictures import PictureStore
 from warehouse.settings import Settings
 
@@ -37,6 +38,7 @@ class Services:
     database: Database
     signer: Signer
     recommender: SharedRecommender
+    words: LexicalSearcher
     orchestrator: Orchestrator
     figures: Figures
     machine: Machine

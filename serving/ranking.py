@@ -18,6 +18,7 @@ from warehouse import fulltext
 from warehouse.queries.evidence import Facts
 
 LEXICAL_LIMIT = 0.5
+"""Of what two adapters share, and of a prompt where the word index does not say more."""
 QUALITY_LIMIT = 0.05
 POPULARITY_LIMIT = 0.05
 _POPULAR = 1_000_000
@@ -65,7 +66,8 @@ class Shared:
     author: str | None = None
     archetype: str | None = None
     worth: float = 0.0
-    """The lexical boost, 0..LEXICAL_LIMIT."""
+    """The lexical boost, 0..1: of a prompt what the word index knows (`warehouse.lexical.fusion`), otherwise
+    0..LEXICAL_LIMIT."""
 
 
 def _distinct(values: Sequence[str]) -> dict[str, str]:

@@ -3,24 +3,27 @@
 Belongs here: gathering candidates, looking up evidence, putting an answer together. Does not: similarities
 (`warehouse.vectors`), what evidence is worth (`ranking`), taking prompts apart (`prompts`), opening (`recommender`).
 
-Candidates come from the vectors, and for a prompt also from its rare words: an author's own trigger word is in no
-model's vocabulary, and full text finds it. Whatever finds a candidate, it is scored in the same way.
+Candidates come from the vectors, and for a prompt also from the word index: an author's own trigger word is in no
+model's vocabulary, and people write for an adapter what others wrote for it before. Whatever finds a candidate, it is
+scored in the same way.
 """
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from serving import prompts, ranking
+from serving import ranking
 from serving.encoding import API
-from serving.prompts import Prompt
 from serving.signing import Signer
-from warehouse import facets, fulltext
+from warehouse import facets, fulltext, prompts
 from warehouse.engine import Database
+from warehouse.lexical import fusion, tokens
+from warehouse.lexical.searching import LexicalSearcher
+from warehouse.prompts import Prompt
 from warehouse.queries import breakdowns, evidence
 from warehouse.queries.evidence import Facts
 
@@ -181,7 +184,7 @@ def _nearest(database: Database, recommender: "Recommender", target_pk: int, wis
         return recommender.by_vectors(recommender.encode(texts), exclude={target_pk}, **options)
 
 
-def for_prompt(database: Database, recommender: "Recommender", text: str, wish: Wish) -> Answer:
+def for_prompt(database: Database, recommender: "Recommender", words: LexicalSearcher, text: str, wish: Wish) -> Answer:
     """What fits a prompt, and what the prompt says."""
     began = time.perf_counter()
     prompt = prompts.parse(text)
@@ -190,17 +193,23 @@ def for_prompt(database: Database, recommender: "Recommender", text: str, wish: 
         rarities = _Rarities(connection)
         phrases = prompts.phrases(prompt)
         known_tags = rarities.note_tags(phrases)
-        by_words = _found_by_words(connection, rarities, phrases, wish, {match.pk for match in result.matches})
+        near = {match.pk for match in result.matches}
+        found = _found_by_words(connection, words, prompt, near, wish)
+        if not words.is_complete(connection):
+            rare = _found_by_rare_phrases(connection, rarities, phrases, wish, near | found.keys())
+            found |= dict.fromkeys(rare)
         matches = result.matches + [
             match
-            for match in recommender.score(vectors, by_words, weights=wish.weights)
+            for match in recommender.score(vectors, sorted(found.keys() - near), weights=wish.weights)
             if match.score >= wish.threshold
         ]
         facts = evidence.facts_of(connection, [match.pk for match in matches])
-        words = ranking.Words(prompt.text)
+        said = ranking.Words(prompt.text)
 
         def shared(candidate: Facts) -> ranking.Shared:
-            return ranking.shared_with_prompt(words, candidate, rarities.of_tag, rarities.of_word)
+            known = ranking.shared_with_prompt(said, candidate, rarities.of_tag, rarities.of_word)
+            score = found.get(candidate.pk)
+            return known if score is None else replace(known, worth=fusion.evidence(score))
 
         chosen = _choose(connection, _rank(connection, matches, facts, shared), wish)
         items = _show(connection, chosen, wish, to_prompt=True)
@@ -212,7 +221,7 @@ def for_prompt(database: Database, recommender: "Recommender", text: str, wish: 
             "negative": prompt.negative,
             "lora_tags": named,
             "concepts": _concepts(known_tags, chosen),
-            "suggested_additions": _suggestions(words, [group[0] for group in chosen[:_SUGGESTING]], rarities),
+            "suggested_additions": _suggestions(said, [group[0] for group in chosen[:_SUGGESTING]], rarities),
         }
     return Answer(items, result.searched, time.perf_counter() - began, result.generation, analysis)
 
@@ -222,8 +231,7 @@ def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish) -> "tuple[V
     from warehouse.vectors.search import SearchResult
     from warehouse.vectors.texts import prompt_text
 
-    # A prompt of nothing but LoRA tags is about what they name.
-    asked = prompt_text(prompt.text) or ", ".join(dict.fromkeys(tag.name for tag in prompt.tags))
+    asked = prompt_text(prompt.text) or _named_in(prompt)
     if not asked:
         return {}, SearchResult([], 0, True, None)
     vectors = recommender.encode(asked)
@@ -234,9 +242,24 @@ def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish) -> "tuple[V
 
 
 def _found_by_words(
+    connection: Connection, words: LexicalSearcher, prompt: Prompt, near: set[int], wish: Wish
+) -> dict[int, float | None]:
+    """The scores of the word index: of those that are near, and of those that it finds itself."""
+    # A prompt of nothing but LoRA tags is about what they name.
+    terms = tokens.asked(prompt if prompt.pieces else prompts.parse(_named_in(prompt)))
+    found = {hit.number: hit.score for hit in words.search(connection, terms, wish.pool, wish.narrowed)}
+    return {**found, **words.score(connection, terms, sorted(near - found.keys()))}
+
+
+def _named_in(prompt: Prompt) -> str:
+    return ", ".join(dict.fromkeys(tag.name for tag in prompt.tags))
+
+
+def _found_by_rare_phrases(
     connection: Connection, rarities: _Rarities, phrases: Sequence[str], wish: Wish, known: set[int]
 ) -> list[int]:
-    """Adapters that rare phrases find and the vectors did not, as far as they pass the filter."""
+    """Adapters that rare phrases find in the full text, as far as they pass the filter: for where the word index has
+    not all of them."""
     hits: dict[int, float] = {}
     for phrase in [phrase for phrase in phrases if len(phrase) > 2 or not phrase.isascii()][:LOOKED_UP]:
         for pk in rarities.found_by(phrase):

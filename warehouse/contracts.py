@@ -19,6 +19,7 @@ INSPECTIONS: AssetPath = ("catalog", "inspections")
 VECTORS = "vectors"
 """Prefix of the assets of the embedding spaces: `vectors/<space>`."""
 INDEX: AssetPath = ("indices", "recommend")
+LEXICAL_INDEX: AssetPath = ("indices", "lexical")
 NEAR_DUPLICATES: AssetPath = ("vectors", "near_duplicates")
 MARTS = "marts"
 """Prefix of the published tables: `marts/<name>`."""

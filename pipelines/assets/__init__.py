@@ -4,11 +4,11 @@ Does not belong here: work lists, statements, formats. An asset's key is the add
 """
 
 from pipelines.assets.catalog import adapters, documents
-from pipelines.assets.indices import recommend
+from pipelines.assets.indices import lexical, recommend
 from pipelines.assets.inspection import inspections
 from pipelines.assets.library import files
 from pipelines.assets.marts import marts
 from pipelines.assets.vectors import VECTORS
 
-ALL = [files, documents, adapters, inspections, *VECTORS, recommend, marts]
+ALL = [files, documents, adapters, inspections, lexical, *VECTORS, recommend, marts]
 """Every asset of the code location."""

@@ -1,4 +1,7 @@
-"""`indices/recommend`: the search index over all vectors, published as a generation when its recall is good enough."""
+"""`indices/recommend` and `indices/lexical`: what recommendations search, by vectors and by words, as generations.
+
+The index of vectors is published only when its recall is good enough.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,12 +9,13 @@ from typing import Any
 import dagster as dg
 
 from pipelines import previews
-from pipelines.keys import INDEX, SPACE_NAMES, vector_key
+from pipelines.keys import ADAPTERS, INDEX, INSPECTIONS, LEXICAL_INDEX, SPACE_NAMES, vector_key
 from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
 from pipelines.stages import Stopwatch, stage
 from warehouse.contracts import Metadata
 from warehouse.generations import Published, collect, current
+from warehouse.lexical.publishing import publish_words
 from warehouse.vectors.indices import RecallTooLowError, publish_index
 
 RECALL_CHECK = "recall_at_10"
@@ -27,10 +31,13 @@ def _recall_check(recalls: Mapping[str, float], floor: float) -> dg.AssetCheckRe
     )
 
 
+def _plain(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"of the index": key, "value": value} for key, value in manifest.items() if not isinstance(value, dict)]
+
+
 def _preview(manifest: Mapping[str, Any]) -> str:
-    plain = [{"of the index": key, "value": value} for key, value in manifest.items() if not isinstance(value, dict)]
     recalls = [{"weights": name, "recall@10": value} for name, value in manifest["recall"].items()]
-    return previews.join(previews.table(plain), previews.table(recalls))
+    return previews.join(previews.table(_plain(manifest)), previews.table(recalls))
 
 
 @dg.asset(
@@ -87,4 +94,41 @@ def recommend(
             "manifest": dg.MetadataValue.json(dict(published.manifest)),
         },
         check_results=[_recall_check(published.manifest["recall"], settings.recall_floor)],
+    )
+
+
+@dg.asset(
+    key=LEXICAL_INDEX,
+    deps=[ADAPTERS, INSPECTIONS],
+    group_name="indices",
+    kinds={"tantivy", "file"},
+    code_version="1",
+    retry_policy=RETRY,
+    pool=GPU_POOL,
+    description="The words of adapters and of their example prompts, in an inverted index: what finds the adapter that "
+    "a prompt was written for. What changed since the last one is written beside what did not.",
+)
+def lexical(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[None]:
+    """Publish a word index of the adapters as they are now."""
+    database, settings = warehouse.database, warehouse.settings
+    kind = LEXICAL_INDEX.to_user_string()
+    watch = Stopwatch()
+    with stage(context, warehouse):
+        before = current(database, settings, kind)
+        published = publish_words(database, settings, progress=warehouse.progress(context, "Indexing words"))
+        collect(database, settings, kind)
+    rows = int(published.manifest["n"])
+    changed = 0 if before is not None and before.pk == published.pk else int(published.manifest["written"])
+    return dg.MaterializeResult(
+        metadata={
+            Metadata.ROWS: rows,
+            Metadata.CHANGED: changed,
+            Metadata.SKIPPED: rows - changed,
+            Metadata.REJECTED: 0,
+            Metadata.SECONDS: round(watch.seconds, 3),
+            Metadata.PREVIEW: dg.MetadataValue.md(previews.table(_plain(published.manifest))),
+            "generation": published.name,
+            "path": dg.MetadataValue.path(str(published.path)),
+            "manifest": dg.MetadataValue.json(dict(published.manifest)),
+        },
     )

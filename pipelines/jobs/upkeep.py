@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import Field
 
-from pipelines.keys import ANALYTICS, INDEX
+from pipelines.keys import ANALYTICS, INDEX, LEXICAL_INDEX
 from pipelines.resources import Warehouse
 from warehouse import audit
 from warehouse.contracts import Job
@@ -26,7 +26,7 @@ from warehouse.queries import recommendations
 _BATCH = 100
 _TERMINAL = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
-PUBLISHED_KINDS = (INDEX.to_user_string(), ANALYTICS.to_user_string())
+PUBLISHED_KINDS = tuple(key.to_user_string() for key in (INDEX, LEXICAL_INDEX, ANALYTICS))
 """The kinds of generations that the assets publish."""
 
 

@@ -145,7 +145,8 @@ def recommend(
 
     def ask(database: "Database", recommender: "Recommender", wish: "Wish") -> "Answer":
         from serving import recommending
+        from warehouse.lexical.searching import LexicalSearcher
 
-        return recommending.for_prompt(database, recommender, text, wish)
+        return recommending.for_prompt(database, recommender, LexicalSearcher(database, settings_of(data)), text, wish)
 
     _show(_answer(data, limit, prompt_weights(), ask), as_json=as_json)

@@ -157,7 +157,7 @@ def _publications(settings: "Settings") -> Iterator[Result]:
         return
     database = open_database(settings)
     try:
-        for kind in ("indices/recommend", "marts/analytics"):
+        for kind in ("indices/recommend", "indices/lexical", "marts/analytics"):
             published = current(database, settings, kind)
             if published is None:
                 yield Result(kind, State.WARNING, "never published", "lora-manager sync PATH")

@@ -212,7 +212,7 @@ def recommend_for_prompt(services: ServicesDep, question: PromptQuestion) -> Res
     recommender = services.recommender.get()
     answer = services.answers.ask(
         Question(wish, prompt=question.prompt),
-        lambda: recommending.for_prompt(services.database, recommender, question.prompt, wish),
+        lambda: recommending.for_prompt(services.database, recommender, services.words, question.prompt, wish),
     )
     return encoding.answer({**_answered(services, answer, wish), "prompt_analysis": answer.analysis})
 

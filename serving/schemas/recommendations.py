@@ -133,7 +133,7 @@ class Recommendation(BaseModel):
     semantic_similarity: float
     artistic_similarity: float
     technical_similarity: float
-    lexical_boost: float = Field(description="Words in common, weighted by their rarity; 0..0.5.")
+    lexical_boost: float = Field(description="Words in common, weighted by their rarity; 0..1.")
     quality_boost: float = Field(description="How much is known of the adapter; 0..0.05.")
     popularity_boost: float = Field(description="Downloads, on a logarithmic scale; 0..0.05.")
     shared: Shared

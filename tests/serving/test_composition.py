@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from serving import prompts
 from serving.composition import MANY_TOKENS, NAMED, Member, compose, format_weight, order
-from serving.prompts import LoraTag
+from warehouse import prompts
 from warehouse.civitai.names import clean_name
+from warehouse.prompts import LoraTag
 
 NAMES = st.text(min_size=1, max_size=30).map(clean_name).filter(bool)
 WEIGHTS = st.one_of(

@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from warehouse.contracts import INDEX
+from warehouse.contracts import INDEX, LEXICAL_INDEX
+from warehouse.generations import current_pk
 from warehouse.models import Adapter, Generation, Pointer, RecommendationCache, utc_now
 from warehouse.queries import changes
 from warehouse.queries.filters import is_sqlite
@@ -33,8 +34,9 @@ def current_generation(connection: Connection) -> str | None:
 
 
 def origin(connection: Connection, generation: str | None) -> str:
-    """The beginning of every key that is valid now: the published index, and the changes so far."""
-    return f"{generation or '-'}:{'.'.join(map(str, changes.counted(connection)))}:"
+    """The beginning of every key that is valid now: the published indexes, and the changes so far."""
+    words = current_pk(connection, "/".join(LEXICAL_INDEX))
+    return f"{generation or '-'}:{words or '-'}:{'.'.join(map(str, changes.counted(connection)))}:"
 
 
 def find(connection: Connection, key: str) -> tuple[bytes, datetime] | None:

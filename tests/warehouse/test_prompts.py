@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import prompts
-from serving.prompts import LoraTag
+from warehouse import prompts
+from warehouse.prompts import LoraTag
 
 
 @pytest.mark.parametrize(

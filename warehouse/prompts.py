@@ -6,6 +6,7 @@ and the settings line of a pasted infotext.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from warehouse import fulltext
@@ -50,6 +51,8 @@ class Prompt:
     tags: tuple[LoraTag, ...]
     pieces: tuple[str, ...]
     """The comma-separated parts of the text, each once."""
+    written: tuple[str, ...]
+    """The same parts as they stand in the prompt, with weights and brackets and as often; LoRA tags are left out."""
 
 
 def _weight(rest: str) -> float | None:
@@ -74,6 +77,7 @@ def parse(prompt: str) -> Prompt:
         negative=", ".join(_pieces(negative)),
         tags=lora_tags(positive),
         pieces=tuple(pieces),
+        written=tuple(_parts(_ANY_TAG.sub(",", positive))),
     )
 
 
@@ -95,8 +99,12 @@ def without_lora_tags(text: str) -> str:
 
 def _pieces(text: str) -> list[str]:
     """The comma-separated parts of a text in plain words, each once."""
-    parts = (" ".join(part.split()) for part in _SPLIT.split(plain(text)))
-    return list(dict.fromkeys(part for part in parts if part))
+    return list(dict.fromkeys(_parts(plain(text))))
+
+
+def _parts(text: str) -> Iterator[str]:
+    parts = (" ".join(part.split()) for part in _SPLIT.split(text))
+    return (part for part in parts if part)
 
 
 def plain(text: str) -> str:

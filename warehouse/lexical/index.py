@@ -1,0 +1,241 @@
+"""The inverted index: written into a folder, opened, asked. Files and ranking are Tantivy's (BM25, block-max WAND).
+
+Does not belong here: which adapters are in it (`publishing`) and which index is the current one (`searching`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.lexical.tokens import FIELDS, Document, Field, Terms
+
+if TYPE_CHECKING:
+    import tantivy
+
+WEIGHTS: Mapping[Field, float] = {
+    "named": 0.14,
+    "described": 0.015,
+    "words": 0.105,
+    "pairs": 0.035,
+    "fragments": 0.17,
+}
+"""What the BM25 score of a field is worth, in nats of the odds that the adapter is the one that is meant.
+
+Learned by `lora-manager evaluate --learn` (a softmax over all adapters, no weight below 0) on one half of the models
+of 1,144 real documents, and measured on the other half.
+"""
+
+_K1, _B = 1.2, 0.75
+_NUMBER, _BASE_MODEL = "number", "base_model"
+_HEAP_BYTES = 128 * 2**20
+_ONE_SEGMENT_UP_TO = 20_000
+"""Documents that one thread writes: a question looks at every segment, and few make it faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An adapter that has terms of the question, and its weighted score: 0 upwards, comparable within a question."""
+
+    number: int
+    score: float
+
+
+def write(folder: Path, documents: Iterable[Document], *, removed: Iterable[int] = (), expected: int = 0) -> None:
+    """Write documents to a folder: to the index that is there, or to a new one.
+
+    Args:
+        removed: numbers of adapters whose documents, so far, go.
+        expected: how many documents there will be, roughly.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    import tantivy
+
+    schema = _schema()
+    try:
+        index = tantivy.Index(schema, str(folder))
+        writer = index.writer(_HEAP_BYTES, 1 if expected <= _ONE_SEGMENT_UP_TO else 0)
+        if gone := list(removed):
+            # By query: by term, Tantivy takes a number of Python's for a signed one, and finds none.
+            writer.delete_documents_by_query(tantivy.Query.term_set_query(schema, _NUMBER, gone))
+        for document in documents:
+            writer.add_document(_row(document))
+        writer.commit()
+        writer.wait_merging_threads()
+    except ValueError as error:
+        # Tantivy has no other error than this one.
+        raise OSError(f"the word index in {folder} cannot be written: {error}") from error
+    for lock in folder.glob("*.lock"):
+        lock.unlink()
+
+
+def clone(source: Path, target: Path) -> None:
+    """A copy of an index that can be written to while the other one is read: files that never change are shared."""
+    for path in source.iterdir():
+        if path.suffix == ".lock":
+            continue
+        if path.suffix == ".json" or path.name.startswith("."):
+            shutil.copyfile(path, target / path.name)
+            continue
+        try:
+            os.link(path, target / path.name)
+        except OSError:
+            # Some file systems have no hard links.
+            shutil.copyfile(path, target / path.name)
+
+
+class LexicalIndex:
+    """An open index; safe to ask from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open what is in the folder.
+
+        Raises:
+            OSError: there is no index, or it is damaged.
+        """
+        import tantivy
+
+        try:
+            opened = tantivy.Index.open(str(folder))
+            # The files never change, so nothing needs to watch them.
+            opened.config_reader("manual")
+            self._searcher = opened.searcher()
+        except ValueError as error:
+            raise OSError(f"the word index in {folder} cannot be opened: {error}") from error
+        self._schema = opened.schema
+        self.count: int = self._searcher.num_docs
+
+    def search(
+        self,
+        terms: Terms,
+        k: int,
+        *,
+        base_model: str | None = None,
+        weights: Mapping[Field, float] = WEIGHTS,
+    ) -> list[Hit]:
+        """The `k` best adapters, of a base model where one is given; the best first, equals by number."""
+        wanted = self._wanted(terms, weights)
+        if not wanted or k < 1:
+            return []
+        required = [] if base_model is None else [self._term(_BASE_MODEL, base_model)]
+        return self._ask(wanted, required, k)
+
+    def score(
+        self, terms: Terms, numbers: Sequence[int], *, weights: Mapping[Field, float] = WEIGHTS
+    ) -> dict[int, float]:
+        """The scores of given adapters, by number; those that have none of the terms are left out."""
+        import tantivy
+
+        wanted = self._wanted(terms, weights)
+        if not wanted or not numbers:
+            return {}
+        among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
+        return {hit.number: hit.score for hit in self._ask(wanted, [among], len(numbers))}
+
+    def score_beside(
+        self,
+        terms: Terms,
+        documents: Sequence[Document],
+        lengths: Mapping[Field, float],
+        *,
+        weights: Mapping[Field, float] = WEIGHTS,
+    ) -> dict[int, float]:
+        """The scores that documents would have in this index, by number: for adapters that are newer than it.
+
+        Args:
+            lengths: terms that its documents have of each field, on average.
+        """
+        rarity = {(field, term): self._rarity(field, term) for field in FIELDS for term in terms.get(field, ())}
+        return {document.number: _bm25(document, terms, rarity, lengths, weights) for document in documents}
+
+    def _rarity(self, field: Field, term: str) -> float:
+        found = min(self.count, self._searcher.doc_freq(field, term))
+        return math.log1p((self.count - found + 0.5) / (found + 0.5))
+
+    def _term(self, field: str, value: Any) -> tantivy.Query:
+        import tantivy
+
+        return tantivy.Query.term_query(self._schema, field, value, index_option="freq")
+
+    def _wanted(self, terms: Terms, weights: Mapping[Field, float]) -> list[tantivy.Query]:
+        import tantivy
+
+        return [
+            tantivy.Query.boost_query(self._term(field, term), weights[field])
+            for field in FIELDS
+            if weights.get(field)
+            for term in terms.get(field, ())
+        ]
+
+    def _ask(self, wanted: Sequence[tantivy.Query], required: Sequence[tantivy.Query], k: int) -> list[Hit]:
+        import tantivy
+
+        any_of = [(tantivy.Occur.Should, query) for query in wanted]
+        if required:
+            # What is required says nothing of how well it fits.
+            plain = [(tantivy.Occur.Must, tantivy.Query.const_score_query(query, 0.0)) for query in required]
+            query = tantivy.Query.boolean_query([*plain, (tantivy.Occur.Must, tantivy.Query.boolean_query(any_of))])
+        else:
+            query = tantivy.Query.boolean_query(any_of)
+        found = self._searcher.search(query, min(k, max(1, self.count)), count=False).hits
+        numbers = self._searcher.fast_field_values(_NUMBER, [address for _, address in found])
+        hits = [Hit(int(number or 0), float(score)) for number, (score, _) in zip(numbers, found, strict=True)]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.number))
+
+
+_MAX_FIELD_TERMS = 20_000
+"""Terms of an adapter and field; what is beyond is no description of anything."""
+
+
+def _bm25(
+    document: Document,
+    terms: Terms,
+    rarity: Mapping[tuple[Field, str], float],
+    lengths: Mapping[Field, float],
+    weights: Mapping[Field, float],
+) -> float:
+    """The formula of Tantivy: Robertson and Zaragoza, 2009, at its usual constants."""
+    score = 0.0
+    for field in FIELDS:
+        counts = Counter(document.terms[field])
+        length = sum(counts.values())
+        damping = _K1 * (1 - _B + _B * length / max(1.0, lengths.get(field, 1.0)))
+        for term in terms.get(field, ()):
+            if count := counts[term]:
+                score += weights[field] * rarity[field, term] * count * (_K1 + 1) / (count + damping)
+    return score
+
+
+def _schema() -> tantivy.Schema:
+    import tantivy
+
+    builder = tantivy.SchemaBuilder()
+    builder.add_unsigned_field(_NUMBER, indexed=True, fast=True)
+    builder.add_text_field(_BASE_MODEL, tokenizer_name="raw", index_option="basic")
+    for field in FIELDS:
+        # Terms come ready; how often they occur is all that is kept of where they stood.
+        builder.add_text_field(field, tokenizer_name="whitespace", index_option="freq")
+    return builder.build()
+
+
+def _row(document: Document) -> tantivy.Document:
+    import tantivy
+
+    row = tantivy.Document()
+    row.add_unsigned(_NUMBER, document.number)
+    if document.base_model is not None:
+        row.add_text(_BASE_MODEL, document.base_model)
+    for field in FIELDS:
+        terms = document.terms[field]
+        if terms:
+            row.add_text(field, " ".join(itertools.islice(terms, _MAX_FIELD_TERMS)))
+    return row

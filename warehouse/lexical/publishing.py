@@ -1,0 +1,205 @@
+"""Publishing the word index: the adapters as they are now, as a generation.
+
+What changed since the generation before is written beside what did not, whose files are shared with it: after a sync
+that changed a hundred adapters of a million, a hundred are read. Does not belong here: the files (`index`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, select
+
+from warehouse.engine import Database
+from warehouse.generations import Manifest, Published, current, publish
+from warehouse.ingest.progress import Progress, Silence
+from warehouse.lexical import index, tokens
+from warehouse.lexical.tokens import FIELDS, Document, Field
+from warehouse.models import Adapter, utc_now
+from warehouse.settings import Settings
+from warehouse.vectors.loading import load_known
+from warehouse.vectors.stored import batched
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+KIND = "indices/lexical"
+VERSION = 1
+"""Changed whenever the files of the same terms would differ."""
+INDEX_FOLDER = "index"
+STATES_FILE = "adapters.npy"
+"""Numbers of the adapters in the index, ascending, and 64 bits of what each one's content was."""
+_CHUNK = 500
+_ANEW_ABOVE = 0.25
+"""With more than this share of the adapters changed, an index is written anew: old terms would only be in its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """Numbers of adapters, ascending."""
+
+    added: list[int]
+    """New, or changed."""
+    removed: list[int]
+    """Changed, or gone."""
+
+
+def publish_words(
+    database: Database, settings: Settings, *, progress: Progress | None = None, force: bool = False
+) -> Published:
+    """Make the index of the adapters as they are now the current generation.
+
+    Nothing is written where the current generation was made of the same adapters with the same content, unless forced.
+
+    Raises:
+        PublicationError: the disk is full or not writable; the generation before stays in use.
+    """
+    shown = progress or Silence()
+    with database.read() as connection:
+        read_at = utc_now()
+        states = _states(connection)
+        before = current(database, settings, KIND)
+        usable = None if force or before is None or not _is_usable(before) else before
+        old = _none() if usable is None else _load_states(usable.path)
+        difference = _compare(old, states)
+        if usable is not None and not difference.added and not difference.removed:
+            return usable
+        if len(difference.added) + len(difference.removed) > _ANEW_ABOVE * len(states):
+            usable, difference = None, _Difference(states["number"].tolist(), [])
+        return publish(
+            database,
+            settings,
+            KIND,
+            lambda folder: {
+                **_build(connection, folder, usable, difference, states, shown),
+                # Before the adapters were: whatever changed later is looked for beside the index.
+                "read_at": read_at.isoformat(),
+            },
+        )
+
+
+def documents(connection: Connection, numbers: Sequence[int], progress: Progress | None = None) -> Iterator[Document]:
+    """The documents of adapters, as far as they exist."""
+    shown = progress or Silence()
+    shown.start(len(numbers), "adapters")
+    for part in batched(numbers, _CHUNK):
+        for known in load_known(connection, part):
+            yield tokens.document(known.pk, known.facts)
+        shown.advance(len(part))
+
+
+def _build(
+    connection: Connection,
+    folder: Path,
+    before: Published | None,
+    difference: _Difference,
+    states: NDArray[np.void],
+    shown: Progress,
+) -> Manifest:
+    import numpy as np
+
+    started = time.monotonic()
+    if before is not None:
+        index.clone(before.path / INDEX_FOLDER, _made(folder))
+    lengths = _Lengths()
+    index.write(
+        _made(folder),
+        map(lengths.noted, documents(connection, difference.added, shown)),
+        removed=difference.removed,
+        expected=len(difference.added),
+    )
+    np.save(folder / STATES_FILE, states)
+    # What will be served is what was written, so that is what is looked at.
+    count = index.LexicalIndex(folder / INDEX_FOLDER).count
+    if count != len(states):
+        raise OSError(
+            f"the word index holds {count:,} adapters after writing {len(states):,}: the disk is not to be trusted"
+        )
+    return {
+        "n": count,
+        "written": len(difference.added),
+        "anew": before is None,
+        "bytes": sum(path.stat().st_size for path in (folder / INDEX_FOLDER).iterdir()),
+        "seconds": round(time.monotonic() - started, 3),
+        "lengths": lengths.means(before, count),
+        "weights": dict(index.WEIGHTS),
+        "source": _source(),
+    }
+
+
+class _Lengths:
+    """How many terms documents have of each field, on average."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._terms: Counter[Field] = Counter()
+
+    def noted(self, document: Document) -> Document:
+        """The document, counted."""
+        self._count += 1
+        self._terms.update({field: len(terms) for field, terms in document.terms.items()})
+        return document
+
+    def means(self, before: Published | None, total: int) -> dict[Field, float]:
+        """Of all documents: those of the generation before count as they did on average."""
+        old = {} if before is None else before.manifest["lengths"]
+        kept = total - self._count
+        return {field: round((self._terms[field] + kept * old.get(field, 0.0)) / max(1, total), 3) for field in FIELDS}
+
+
+def _made(folder: Path) -> Path:
+    path = folder / INDEX_FOLDER
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def _source() -> dict[str, Any]:
+    return {"version": VERSION, "tokens": tokens.VERSION}
+
+
+def _is_usable(before: Published) -> bool:
+    """Whether what a generation holds would be written in the same way now, and is still there."""
+    return before.manifest.get("source") == _source() and (before.path / STATES_FILE).is_file()
+
+
+def _states(connection: Connection) -> NDArray[np.void]:
+    import numpy as np
+
+    rows = connection.execute(select(Adapter.pk, Adapter.content_digest).order_by(Adapter.pk))
+    return np.fromiter(((pk, content_of(digest)) for pk, digest in rows), dtype=_state_type())
+
+
+def content_of(digest: str) -> int:
+    """64 bits of the digest of an adapter's content."""
+    return int(digest[:16] or "0", 16)
+
+
+def _none() -> NDArray[np.void]:
+    import numpy as np
+
+    return np.empty(0, dtype=_state_type())
+
+
+def _state_type() -> np.dtype[np.void]:
+    import numpy as np
+
+    return np.dtype([("number", np.int64), ("content", np.uint64)])
+
+
+def _load_states(folder: Path) -> NDArray[np.void]:
+    import numpy as np
+
+    states: NDArray[np.void] = np.load(folder / STATES_FILE)
+    return states
+
+
+def _compare(old: NDArray[np.void], new: NDArray[np.void]) -> _Difference:
+    import numpy as np
+
+    return _Difference(np.setdiff1d(new, old)["number"].tolist(), np.setdiff1d(old, new)["number"].tolist())

@@ -1,0 +1,136 @@
+"""Asking the current word index, and what is newer than it: follows the pointer, and does without where there is none.
+
+Does not belong here: the files (`index`), and which adapters are newer (`newer`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from warehouse.engine import Database
+from warehouse.generations import Published, current, current_pk
+from warehouse.lexical.index import Hit, LexicalIndex
+from warehouse.lexical.newer import NOTHING, Newer
+from warehouse.lexical.publishing import INDEX_FOLDER, KIND, STATES_FILE
+from warehouse.lexical.tokens import Field, Terms
+from warehouse.queries import changes
+from warehouse.queries.changes import Changes
+from warehouse.settings import Settings
+from warehouse.vectors.filters import SearchFilter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_CANDIDATES = 3_200
+"""So many are asked of the index at most, however few of them pass the filter."""
+_GROWTH = 4
+_REOPEN_SECONDS = 10.0
+"""A new generation that could not be opened is tried again after so long; until then the one before it answers."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A generation as it is read, with what is newer than it."""
+
+    pk: int
+    index: LexicalIndex
+    lengths: Mapping[Field, float]
+    indexed: NDArray[np.void]
+    since: datetime
+    """When its adapters were read."""
+    counted: Changes | None = None
+    """The counters of changes when `newer` was last looked for."""
+    newer: Newer = NOTHING
+
+    @classmethod
+    def of(cls, published: Published) -> _Open:
+        import numpy as np
+
+        manifest = published.manifest
+        return cls(
+            pk=published.pk,
+            index=LexicalIndex(published.path / INDEX_FOLDER),
+            lengths=manifest["lengths"],
+            indexed=np.load(published.path / STATES_FILE, mmap_mode="r"),
+            since=datetime.fromisoformat(manifest["read_at"]),
+        )
+
+
+class LexicalSearcher:
+    """Answers questions about words; one per process, safe to use from several threads."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database, self._settings = database, settings
+        self._lock = Lock()
+        self._open: _Open | None = None
+        self._reopen_at = 0.0
+
+    def search(self, connection: Connection, terms: Terms, k: int, narrowed: SearchFilter) -> list[Hit]:
+        """The `k` adapters that say most of what is asked, among those that pass; the best first.
+
+        None where nothing was published yet, or where the index is damaged: vectors and full text answer without it.
+        """
+        current = self._current(connection)
+        if current is None:
+            return []
+        beside = self._newer(current, terms, list(current.newer.documents))
+        asked = k
+        while True:
+            found = current.index.search(terms, asked, base_model=narrowed.base_model)
+            hits = [hit for hit in found if hit.number not in current.newer.documents]
+            hits += [Hit(number, score) for number, score in beside.items() if score > 0]
+            passing = narrowed.passing(connection, [hit.number for hit in hits])
+            kept = sorted((hit for hit in hits if hit.number in passing), key=lambda hit: (-hit.score, hit.number))
+            if len(kept) >= k or len(found) < asked or asked >= MAX_CANDIDATES:
+                return kept[:k]
+            asked = min(MAX_CANDIDATES, asked * _GROWTH)
+
+    def score(self, connection: Connection, terms: Terms, numbers: Sequence[int]) -> dict[int, float]:
+        """The scores of given adapters, by number; those that have none of the terms may be left out."""
+        current = self._current(connection)
+        if current is None:
+            return {}
+        newer = [number for number in numbers if number in current.newer.documents]
+        return current.index.score(terms, numbers) | self._newer(current, terms, newer)
+
+    def is_complete(self, connection: Connection) -> bool:
+        """Whether every adapter as it is now is looked at; otherwise new ones are to be found in another way."""
+        current = self._current(connection)
+        return current is not None and current.newer.complete
+
+    @staticmethod
+    def _newer(current: _Open, terms: Terms, numbers: Sequence[int]) -> dict[int, float]:
+        documents = [current.newer.documents[number] for number in numbers]
+        return current.index.score_beside(terms, documents, current.lengths) if documents else {}
+
+    def _current(self, connection: Connection) -> _Open | None:
+        pointer, counted = current_pk(connection, KIND), changes.counted(connection)
+        with self._lock:
+            known = self._open
+            moved = pointer is not None and pointer != (known.pk if known is not None else None)
+            if moved and time.monotonic() >= self._reopen_at:
+                known = self._opened() or known
+            if known is not None and counted != known.counted:
+                newer = known.newer.advanced(connection, known.indexed, known.since)
+                known = replace(known, counted=counted, newer=newer)
+            self._open = known
+            return known
+
+    def _opened(self) -> _Open | None:
+        try:
+            published = current(self._database, self._settings, KIND)
+            return None if published is None else _Open.of(published)
+        except OSError:
+            self._reopen_at = time.monotonic() + _REOPEN_SECONDS
+            _log.exception("the current word index cannot be opened; questions are answered without it")
+            return None
