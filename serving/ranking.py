@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from warehouse import fulltext
+from warehouse.lexical import fusion
 from warehouse.queries.evidence import Facts
 
 LEXICAL_LIMIT = 0.5
@@ -162,7 +163,7 @@ def quality_boost(quality: float | None) -> float:
 
 def final_score(similarity: float, lexical: float, quality: float, popularity: float) -> float:
     """All parts in one score, 0..1."""
-    return 1 - (1 - similarity) * (1 - lexical) * (1 - quality) * (1 - popularity)
+    return fusion.combined(similarity, lexical, quality, popularity)
 
 
 def diversified(

@@ -198,6 +198,8 @@ class Settings(BaseSettings):
     """Processes that parse documents; 0 takes one per usable core."""
     recall_floor: float = Field(default=0.95, ge=0.0, le=1.0)
     """An index whose measured recall@10 is below this is not published."""
+    quality_drop: float = Field(default=0.1, ge=0.0, le=1.0)
+    """A word index whose prompts find their adapters by more than this worse than before is not published."""
     recommendation_cache_seconds: int = Field(default=3600, ge=0, le=7 * 24 * 3600)
     """For so long a recommendation is kept and answered again while nothing changed; 0 keeps none."""
     audit_keep_days: int = Field(default=365, ge=0, le=36_500)

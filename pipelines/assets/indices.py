@@ -15,10 +15,11 @@ from pipelines.resources import Warehouse
 from pipelines.stages import Stopwatch, stage
 from warehouse.contracts import Metadata
 from warehouse.generations import Published, collect, current
-from warehouse.lexical.publishing import publish_words
+from warehouse.lexical.publishing import QualityFellError, publish_words
 from warehouse.vectors.indices import RecallTooLowError, publish_index
 
 RECALL_CHECK = "recall_at_10"
+QUALITY_CHECK = "prompts_find_their_adapter"
 
 
 def _recall_check(recalls: Mapping[str, float], floor: float) -> dg.AssetCheckResult:
@@ -28,6 +29,20 @@ def _recall_check(recalls: Mapping[str, float], floor: float) -> dg.AssetCheckRe
         passed=lowest >= floor,
         description=f"Lowest recall@10 {lowest:.3f}, floor {floor:.3f}.",
         metadata={"floor": floor, "lowest": lowest, **{f"weights {name}": value for name, value in recalls.items()}},
+    )
+
+
+def _quality_check(manifest: Mapping[str, Any], *, passed: bool) -> dg.AssetCheckResult:
+    quality = manifest["quality"]
+    recall = quality["recall@10"]
+    return dg.AssetCheckResult(
+        check_name=QUALITY_CHECK,
+        passed=passed,
+        description=f"recall@10 {recall['value']:.3f} [{recall['low']:.3f}, {recall['high']:.3f}] of "
+        f"{quality['queries']:,} prompts."
+        if quality["queries"]
+        else "No adapter has example prompts.",
+        metadata={"recall@10": recall["value"], "queries": quality["queries"]},
     )
 
 
@@ -105,21 +120,41 @@ def recommend(
     code_version="1",
     retry_policy=RETRY,
     pool=GPU_POOL,
+    check_specs=[
+        dg.AssetCheckSpec(
+            QUALITY_CHECK,
+            asset=LEXICAL_INDEX,
+            blocking=True,
+            description="Prompts of a sample of adapters, asked of the index, with the adapters scored without them. "
+            "Where they find their adapter much less often than before, nothing is published.",
+        )
+    ],
     description="The words of adapters and of their example prompts, in an inverted index: what finds the adapter that "
     "a prompt was written for. What changed since the last one is written beside what did not.",
 )
-def lexical(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[None]:
+def lexical(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Publish a word index of the adapters as they are now."""
     database, settings = warehouse.database, warehouse.settings
     kind = LEXICAL_INDEX.to_user_string()
     watch = Stopwatch()
+    refused: QualityFellError | None = None
+    published: Published | None = None
     with stage(context, warehouse):
         before = current(database, settings, kind)
-        published = publish_words(database, settings, progress=warehouse.progress(context, "Indexing words"))
-        collect(database, settings, kind)
+        try:
+            published = publish_words(database, settings, progress=warehouse.progress(context, "Indexing words"))
+            collect(database, settings, kind)
+        except QualityFellError as error:
+            refused = error
+    if refused is not None or published is None:
+        assert refused is not None
+        yield _quality_check(refused.manifest, passed=False)
+        raise dg.Failure(str(refused), allow_retries=False) from refused
     rows = int(published.manifest["n"])
     changed = 0 if before is not None and before.pk == published.pk else int(published.manifest["written"])
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         metadata={
             Metadata.ROWS: rows,
             Metadata.CHANGED: changed,
@@ -131,4 +166,5 @@ def lexical(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Wareh
             "path": dg.MetadataValue.path(str(published.path)),
             "manifest": dg.MetadataValue.json(dict(published.manifest)),
         },
+        check_results=[_quality_check(published.manifest, passed=True)],
     )

@@ -8,6 +8,7 @@ import typer
 from serving.cli.asking import recommend, similar
 from serving.cli.doctor import doctor
 from serving.cli.errors import Exit, explain
+from serving.cli.evaluate import evaluate
 from serving.cli.sample import sample
 from serving.cli.serve import serve
 from serving.cli.sql import sql
@@ -46,7 +47,7 @@ def _options(
     """Options before the command."""
 
 
-for command in (up, serve, sync, status, similar, recommend, sql, doctor, sample, upgrade):
+for command in (up, serve, sync, status, similar, recommend, evaluate, sql, doctor, sample, upgrade):
     app.command()(command)
 
 

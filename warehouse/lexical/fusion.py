@@ -3,10 +3,14 @@
 import math
 
 SCALE = 4.0
-"""Nats of evidence that make up for a similarity 1 − 1/e higher: learned with the weights of the fields."""
+"""Nats of evidence that weigh as much as a similarity of 1 − 1/e: learned with the weights of the fields."""
 
 
 def evidence(score: float) -> float:
-    """What a score of the word index is worth, 0..1: the chance that is left, 1 − evidence, halves with every few terms
-    that are shared, so that it goes with 1 − similarity as factors of one product."""
+    """What a score of the word index is worth, 0..1: with every few terms that are shared, what lacks to 1 halves."""
     return 1.0 - math.exp(-max(0.0, score) / SCALE)
+
+
+def combined(*parts: float) -> float:
+    """Several parts of evidence in 0..1 as one: each raises it, none beyond 1."""
+    return 1.0 - math.prod(1.0 - part for part in parts)

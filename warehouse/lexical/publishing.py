@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
 from warehouse.engine import Database
+from warehouse.evaluation.spot import spot_check
 from warehouse.generations import Manifest, Published, current, publish
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.lexical import index, tokens
@@ -40,6 +41,23 @@ _ANEW_ABOVE = 0.25
 """With more than this share of the adapters changed, an index is written anew: old terms would only be in its way."""
 
 
+_TELLING = 50
+"""Prompts that a comparison of two generations needs."""
+
+
+class QualityFellError(RuntimeError):
+    """A word index finds adapters much worse than the one before; it was not published. `manifest` is what it said."""
+
+    def __init__(self, manifest: Manifest, before: Mapping[str, Any], drop: float) -> None:
+        now, then = manifest["quality"]["recall@10"]["value"], before["recall@10"]["value"]
+        super().__init__(
+            f"prompts find their adapter among the first ten in {now:.3f} of the cases, before in {then:.3f}: that is "
+            f"more than {drop:.3f} less, and the generation before is still in use. Raise LORA_MANAGER_QUALITY_DROP to "
+            "accept it"
+        )
+        self.manifest = manifest
+
+
 @dataclass(frozen=True, slots=True)
 class _Difference:
     """Numbers of adapters, ascending."""
@@ -58,6 +76,7 @@ def publish_words(
     Nothing is written where the current generation was made of the same adapters with the same content, unless forced.
 
     Raises:
+        QualityFellError: prompts find their adapters so much worse than in the generation before, which stays in use.
         PublicationError: the disk is full or not writable; the generation before stays in use.
     """
     shown = progress or Silence()
@@ -76,12 +95,31 @@ def publish_words(
             database,
             settings,
             KIND,
-            lambda folder: {
-                **_build(connection, folder, usable, difference, states, shown),
-                # Before the adapters were: whatever changed later is looked for beside the index.
-                "read_at": read_at.isoformat(),
-            },
+            lambda folder: _judged(
+                {
+                    **_build(connection, folder, usable, difference, states, shown),
+                    # Before the adapters were: whatever changed later is looked for beside the index.
+                    "read_at": read_at.isoformat(),
+                },
+                before,
+                settings.quality_drop,
+            ),
         )
+
+
+def _judged(manifest: Manifest, before: Published | None, drop: float) -> Manifest:
+    """The manifest, if what it says of the quality is no reason to keep the generation before.
+
+    Raises:
+        QualityFellError: it is.
+    """
+    old = None if before is None else before.manifest.get("quality")
+    if old is None or min(old["queries"], manifest["quality"]["queries"]) < _TELLING:
+        return manifest
+    # The upper bound: what chance alone explains stops nothing.
+    if manifest["quality"]["recall@10"]["high"] < old["recall@10"]["value"] - drop:
+        raise QualityFellError(manifest, old, drop)
+    return manifest
 
 
 def documents(connection: Connection, numbers: Sequence[int], progress: Progress | None = None) -> Iterator[Document]:
@@ -116,18 +154,22 @@ def _build(
     )
     np.save(folder / STATES_FILE, states)
     # What will be served is what was written, so that is what is looked at.
-    count = index.LexicalIndex(folder / INDEX_FOLDER).count
+    written = index.LexicalIndex(folder / INDEX_FOLDER)
+    count = written.count
     if count != len(states):
         raise OSError(
             f"the word index holds {count:,} adapters after writing {len(states):,}: the disk is not to be trusted"
         )
+    means = lengths.means(before, count)
+    found = spot_check(connection, written, means)
     return {
         "n": count,
         "written": len(difference.added),
         "anew": before is None,
         "bytes": sum(path.stat().st_size for path in (folder / INDEX_FOLDER).iterdir()),
         "seconds": round(time.monotonic() - started, 3),
-        "lengths": lengths.means(before, count),
+        "lengths": means,
+        "quality": {"queries": found.queries, "recall@10": asdict(found.recall_at_10)},
         "weights": dict(index.WEIGHTS),
         "source": _source(),
     }

@@ -1,0 +1,103 @@
+"""Putting a report together: every way to answer, every variant of the questions."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.engine import Database
+from warehouse.evaluation.metrics import Figures, measure
+from warehouse.evaluation.questions import Part, Query, Questions, Variant, choose, models_of
+from warehouse.evaluation.rankers import Library, rankers
+from warehouse.ingest.progress import Progress, Silence
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an evaluation found."""
+
+    adapters: int
+    possible: int
+    """Different prompts that could have been asked."""
+    queries: int
+    models: int
+    part: Part
+    figures: Mapping[str, Mapping[Variant, Figures]]
+    """By the way to answer."""
+    seconds: float
+
+
+class NothingToAskError(LookupError):
+    """The library has no example prompts."""
+
+
+def evaluate(
+    database: Database,
+    settings: Settings,
+    *,
+    count: int = 500,
+    seed: int = 0,
+    part: Part = Part.MEASURED,
+    progress: Progress | None = None,
+) -> Report:
+    """Ask the library its own example prompts.
+
+    Args:
+        count: prompts that are asked, at most.
+        part: the models whose prompts are asked; all models are searched.
+
+    Raises:
+        NothingToAskError: there are no example prompts, or none in this part.
+        EncoderError: a model of the settings cannot be used. OSError: the disk of temporary files is full.
+    """
+    started = time.monotonic()
+    shown = progress or Silence()
+    with database.read() as connection, tempfile.TemporaryDirectory(prefix="lora-manager-evaluation-") as folder:
+        questions = choose(connection, count, seed=seed, part=part)
+        if not questions.queries:
+            raise NothingToAskError(
+                "no adapter has example images with prompts: an evaluation asks those. Ingest documents that have "
+                "them (Civitai's API gives them), then run this again"
+            )
+        library = Library(connection, settings, questions, Path(folder), shown)
+        models = models_of(connection)
+        figures = _figures(library, questions, models, shown)
+    return Report(
+        adapters=len(models),
+        possible=questions.possible,
+        queries=len(questions.queries),
+        models=len({query.model for query in questions.queries}),
+        part=part,
+        figures=figures,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _figures(
+    library: Library, questions: Questions, models: Mapping[int, str], shown: Progress
+) -> dict[str, dict[Variant, Figures]]:
+    ways = rankers(library)
+    figures: dict[str, dict[Variant, Figures]] = {name: {} for name in ways}
+    shown.start(len(Variant) * len(questions.queries), "questions")
+    for variant in Variant:
+        asked = library.ask([query.text(variant) for query in questions.queries])
+        ranks: dict[str, list[int | None]] = {name: [] for name in ways}
+        for query, each in zip(questions.queries, asked, strict=True):
+            for name, ranker in ways.items():
+                ranks[name].append(rank_of(query, ranker(each), models))
+            shown.advance(1)
+        for name, places in ranks.items():
+            figures[name][variant] = measure(places, [query.model for query in questions.queries])
+    return figures
+
+
+def rank_of(query: Query, answer: Sequence[int], models: Mapping[int, str]) -> int | None:
+    """The place of the right model among the different models of an answer, from 1; None where it is not there."""
+    for place, model in enumerate(dict.fromkeys(models[number] for number in answer), start=1):
+        if model == query.model:
+            return place
+    return None
