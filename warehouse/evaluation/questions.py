@@ -108,9 +108,9 @@ def _queries(known: Known, model: str) -> Iterator[Query]:
         yield Query(model, known.pk, written, without_triggers(written, known.facts), key_of(text))
 
 
-def prompts_worth_asking(facts: AdapterFacts) -> list[str]:
+def prompts_worth_asking(facts: AdapterFacts) -> Iterator[str]:
     """The example prompts that say more than a word or two."""
-    return [text for text in facts.prompts if len(key_of(text).split()) >= _SHORTEST]
+    return (text for text in facts.prompts if len(key_of(text).split()) >= _SHORTEST)
 
 
 def models_of(connection: Connection) -> dict[int, str]:

@@ -7,8 +7,9 @@ thorough measurement (`evaluating`), which also holds out duplicates and looks a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from sqlalchemy import Connection, func, select
 
@@ -20,10 +21,12 @@ from warehouse.lexical.index import LexicalIndex
 from warehouse.lexical.tokens import Field
 from warehouse.models import Adapter
 from warehouse.vectors.loading import Known, load_known
+from warehouse.vectors.stored import batched
 
 SAMPLE = 256
 """Adapters that are asked for."""
 _LOOKED_AT = 8 * SAMPLE
+_CHUNK = 128
 _SCATTER, _RANGE = 40_503, 65_521
 _DEEP = 8 * DEPTH
 """Adapters of an answer: ten models with their versions."""
@@ -44,14 +47,20 @@ def spot_check(connection: Connection, index: LexicalIndex, lengths: Mapping[Fie
     Args:
         lengths: terms that documents of the index have of each field, on average.
     """
-    asked = [(known, prompt) for known in _sample(connection) for prompt in prompts_worth_asking(known.facts)[:1]]
-    asked = asked[:SAMPLE]
+    asked = list(islice(_asked(connection), SAMPLE))
     ranks = [_rank(connection, index, lengths, known, prompt) for known, prompt in asked]
     figures = measure(ranks, [str(known.pk) for known, _ in asked])
     return SpotCheck(figures.recall_at_10, len(asked))
 
 
-def _sample(connection: Connection) -> list[Known]:
+def _asked(connection: Connection) -> Iterator[tuple[Known, str]]:
+    """Adapters, each with its first prompt that is worth asking."""
+    for known in _sample(connection):
+        if prompt := next(prompts_worth_asking(known.facts), None):
+            yield known, prompt
+
+
+def _sample(connection: Connection) -> Iterator[Known]:
     total = connection.execute(select(func.count()).select_from(Adapter)).scalar_one()
     share = max(1, total // _LOOKED_AT)
     # A multiplicative hash of the number: a sample that stays the same while others come and go.
@@ -59,9 +68,9 @@ def _sample(connection: Connection) -> list[Known]:
     numbers = connection.execute(
         select(Adapter.pk).where(scattered % share == 0).order_by(scattered, Adapter.pk).limit(_LOOKED_AT)
     ).scalars()
-    chosen = list(numbers)
-    found = {known.pk: known for known in load_known(connection, chosen)}
-    return [found[number] for number in chosen if number in found]
+    for part in batched(list(numbers), _CHUNK):
+        found = {known.pk: known for known in load_known(connection, part)}
+        yield from (found[number] for number in part if number in found)
 
 
 def _rank(

@@ -1,0 +1,168 @@
+"""The word index as a generation: what it has, what a second one writes, what is newer, what stops it."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, update
+
+from tests.warehouse.lexical.library import add, rename
+from warehouse import generations, prompts
+from warehouse.engine import Database
+from warehouse.evaluation.metrics import Measure
+from warehouse.evaluation.spot import SpotCheck
+from warehouse.lexical import publishing, tokens
+from warehouse.lexical.publishing import KIND, QualityFellError, publish_words
+from warehouse.lexical.searching import LexicalSearcher
+from warehouse.models import Adapter, utc_now
+from warehouse.settings import Settings
+from warehouse.vectors.filters import ANY, SearchFilter
+
+
+@pytest.fixture
+def library(database: Database) -> list[int]:
+    """Twenty adapters, each with a word of its own in its example prompts."""
+    return [
+        add(database, number, f"Name{number}", f"a secret{number} place, red sky", base_model="SD 1.5")
+        for number in range(20)
+    ]
+
+
+def found(searcher: LexicalSearcher, database: Database, prompt: str, narrowed: SearchFilter = ANY) -> list[int]:
+    with database.read() as connection:
+        terms = tokens.asked(prompts.parse(prompt))
+        return [hit.number for hit in searcher.search(connection, terms, 3, narrowed)]
+
+
+def test_everything_is_found_after_a_publication(database: Database, settings: Settings, library: list[int]) -> None:
+    searcher = LexicalSearcher(database, settings)
+    assert found(searcher, database, "secret7") == []
+    published = publish_words(database, settings)
+    assert (published.manifest["n"], published.manifest["anew"]) == (20, True)
+    assert found(searcher, database, "secret7") == [library[7]]
+    assert published.manifest["quality"]["queries"] == 20
+
+
+def test_nothing_is_written_where_nothing_changed(database: Database, settings: Settings, library: list[int]) -> None:
+    first = publish_words(database, settings)
+    with database.write() as connection:
+        connection.execute(update(Adapter).values(active=True, downloads=7, updated_at=utc_now()))
+    assert publish_words(database, settings).pk == first.pk
+    assert publish_words(database, settings, force=True).pk != first.pk
+    assert len(library) == 20
+
+
+def test_only_what_changed_is_written_and_the_generation_before_stays(
+    database: Database, settings: Settings, library: list[int]
+) -> None:
+    first = publish_words(database, settings)
+    rename(database, library[3], "Renamed")
+    new = add(database, 50, "Newcomer", "a zebra")
+    with database.write() as connection:
+        connection.execute(delete(Adapter).where(Adapter.pk == library[0]))
+    second = publish_words(database, settings)
+    assert (second.manifest["n"], second.manifest["written"], second.manifest["anew"]) == (20, 2, False)
+    searcher = LexicalSearcher(database, settings)
+    assert found(searcher, database, "renamed") == [library[3]]
+    assert found(searcher, database, "zebra") == [new]
+    assert found(searcher, database, "name3") == []
+    assert found(searcher, database, "secret0") == []
+    generations.roll_back(database, KIND, first.name)
+    assert found(LexicalSearcher(database, settings), database, "secret5") == [library[5]]
+
+
+def test_much_change_is_written_anew(database: Database, settings: Settings, library: list[int]) -> None:
+    publish_words(database, settings)
+    for pk in library[:10]:
+        rename(database, pk, f"Other {pk}")
+    second = publish_words(database, settings)
+    assert (second.manifest["n"], second.manifest["anew"]) == (20, True)
+    assert found(LexicalSearcher(database, settings), database, "other") != []
+
+
+def test_what_is_newer_than_the_index_is_found_at_once(
+    database: Database, settings: Settings, library: list[int]
+) -> None:
+    publish_words(database, settings)
+    searcher = LexicalSearcher(database, settings)
+    assert found(searcher, database, "name4") == [library[4]]
+    new = add(database, 60, "Newcomer", "a zebra in the rain")
+    assert found(searcher, database, "zebra in the rain") == [new]
+    rename(database, library[4], "Formerly Four")
+    assert found(searcher, database, "formerly four") == [library[4]]
+    assert found(searcher, database, "name4") == []
+    with database.write() as connection:
+        connection.execute(delete(Adapter).where(Adapter.pk == new))
+    assert found(searcher, database, "zebra in the rain") == []
+    with database.read() as connection:
+        assert searcher.is_complete(connection)
+        terms = tokens.asked(prompts.parse("formerly four, secret5"))
+        scores = searcher.score(connection, terms, [library[4], library[5], library[6]])
+    assert scores[library[4]] > 0
+    assert scores[library[5]] > 0
+
+
+def test_more_new_adapters_than_are_held_are_not_called_complete(
+    database: Database, settings: Settings, library: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_words(database, settings)
+    monkeypatch.setattr("warehouse.lexical.newer.MAX_ADAPTERS", 2)
+    searcher = LexicalSearcher(database, settings)
+    news = [add(database, 70 + number, f"Newcomer{number}", "a zebra") for number in range(3)]
+    with database.read() as connection:
+        assert not searcher.is_complete(connection)
+    assert found(searcher, database, "zebra") == news[1:]
+    assert library
+
+
+def test_filters_are_hard(database: Database, settings: Settings, library: list[int]) -> None:
+    other = add(database, 80, "Elsewhere", "a secret7 place", base_model="Pony", file_state="missing")
+    publish_words(database, settings)
+    searcher = LexicalSearcher(database, settings)
+    assert set(found(searcher, database, "secret7")) == {library[7], other}
+    assert found(searcher, database, "secret7", SearchFilter(base_model="Pony")) == [other]
+    assert found(searcher, database, "secret7", SearchFilter(available_only=True)) == [library[7]]
+
+
+def test_a_damaged_index_is_done_without_and_the_next_one_is_taken(
+    database: Database, settings: Settings, library: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warehouse.lexical.searching._REOPEN_SECONDS", 0.0)
+    broken = publish_words(database, settings)
+    (broken.path / publishing.INDEX_FOLDER / "meta.json").write_text("{", encoding="utf-8")
+    searcher = LexicalSearcher(database, settings)
+    assert found(searcher, database, "secret7") == []
+    with database.read() as connection:
+        assert not searcher.is_complete(connection)
+    publish_words(database, settings, force=True)
+    assert found(searcher, database, "secret7") == [library[7]]
+
+
+def _quality(value: float) -> Any:
+    return lambda *_: SpotCheck(Measure(value, value - 0.02, value + 0.02), queries=200)
+
+
+def test_a_worse_index_is_not_published(
+    sqlite_database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(sqlite_database, 1, "One", "a first prompt")
+    monkeypatch.setattr(publishing, "spot_check", _quality(0.9))
+    first = publish_words(sqlite_database, settings)
+    monkeypatch.setattr(publishing, "spot_check", _quality(0.7))
+    with pytest.raises(QualityFellError, match=r"0\.700 of the cases, before in 0\.900.*LORA_MANAGER_QUALITY_DROP"):
+        publish_words(sqlite_database, settings, force=True)
+    current = generations.current(sqlite_database, settings, KIND)
+    assert current is not None
+    assert current.pk == first.pk
+    accepting = settings.model_copy(update={"quality_drop": 0.25})
+    assert publish_words(sqlite_database, accepting, force=True).pk != first.pk
+
+
+def test_a_spot_check_of_few_prompts_stops_nothing(
+    sqlite_database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pk = add(sqlite_database, 1, "One", "a first prompt")
+    first = publish_words(sqlite_database, settings)
+    assert first.manifest["quality"]["queries"] == 1
+    rename(sqlite_database, pk, "Two")
+    monkeypatch.setattr(publishing, "spot_check", lambda *_: SpotCheck(Measure(0.0, 0.0, 0.0), queries=1))
+    assert publish_words(sqlite_database, settings).pk != first.pk
