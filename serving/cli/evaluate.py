@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving.cli.context import DataOption, JsonOption, database_of, settings_of
-from serving.cli.errors import CommandError
+from serving.cli.errors import CommandError, Exit
 from serving.cli.output import note, on_terminal, show_json, show_table
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def evaluate(
     from warehouse.vectors import EncoderError
 
     if part not in _PARTS:
-        raise CommandError(f"--part {part!r} is none of {', '.join(_PARTS)}")
+        raise CommandError(f"--part {part!r} is none of {', '.join(_PARTS)}", Exit.USAGE)
     settings = settings_of(data)
     with database_of(settings) as database, _progress() as progress:
         try:

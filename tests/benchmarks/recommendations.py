@@ -16,14 +16,15 @@ from typing import Any
 
 import httpx
 import numpy as np
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select, update
 
 from tests.benchmarks.api import percentiles, serve
 from tests.benchmarks.search import synthetic_embeddings
 from tests.warehouse.queries.library import NOUNS, STYLES, TAGS, fill
 from warehouse import migrations
 from warehouse.engine import Database, connect
-from warehouse.models import Adapter, Embedding
+from warehouse.lexical.publishing import publish_words
+from warehouse.models import Adapter, AdapterDetail, Embedding
 from warehouse.settings import Settings
 from warehouse.vectors import publish_index
 
@@ -32,21 +33,42 @@ OFF = {"LORA_MANAGER_RECOMMENDATION_CACHE_SECONDS": "0"}
 
 
 def prepare(database: Database, settings: Settings, adapters: int) -> list[str]:
-    """A library with words, vectors and an index; the ids of its adapters."""
+    """A library with words, example prompts, vectors and indexes; the ids of its adapters."""
     fill(database, adapters)
+    _give_examples(database)
     for _, rows in synthetic_embeddings(np.random.default_rng(0), settings, adapters):
         with database.write() as connection:
             connection.execute(insert(Embedding), rows)
     publish_index(database, settings)
+    publish_words(database, settings)
     with database.read() as connection:
         return list(connection.execute(select(Adapter.id).order_by(Adapter.pk)).scalars())
 
 
-def prompts(number: int) -> list[str]:
-    """Different prompts of words that the library has, and some that it has not."""
+def prompts(number: int, *, seed: int = 1) -> list[str]:
+    """Different prompts of some twenty tags: a few that everybody writes, many that few do, as in real ones."""
     words = [*NOUNS, *STYLES, *TAGS, "misty valley", "golden hour", "intricate detail"]
-    random = np.random.default_rng(1)
-    return [f"{', '.join(random.choice(words, 5))}, variation {index}" for index in range(number)]
+    words += [f"{one} {other}" for one in STYLES for other in NOUNS]
+    words += [f"{noun.lower()} of kind {kind}" for kind in range(200) for noun in NOUNS]
+    random = np.random.default_rng(seed)
+    drawn = np.minimum(random.zipf(1.2, (number, 20)) - 1, len(words) - 1)
+    return [f"{', '.join(words[place] for place in row)}, variation {index}" for index, row in enumerate(drawn)]
+
+
+def _give_examples(database: Database) -> None:
+    """Every adapter gets four example prompts."""
+    with database.read() as connection:
+        numbers = list(connection.execute(select(AdapterDetail.adapter_pk)).scalars())
+    given = prompts(4 * len(numbers), seed=2)
+    statement = update(AdapterDetail).where(AdapterDetail.adapter_pk == bindparam("pk")).values(examples=bindparam("e"))
+    with database.write() as connection:
+        connection.execute(
+            statement,
+            [
+                {"pk": number, "e": [{"prompt": text} for text in given[4 * place : 4 * place + 4]]}
+                for place, number in enumerate(numbers)
+            ],
+        )
 
 
 def measure(ask: Callable[[Any], httpx.Response], questions: list[Any], *, cached: bool) -> list[float]:

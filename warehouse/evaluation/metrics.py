@@ -29,6 +29,9 @@ class Measure:
     high: float
 
 
+_NOTHING = Measure(0.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """How well one way to answer did."""
@@ -41,9 +44,11 @@ class Figures:
 
 
 def measure(ranks: Sequence[int | None], models: Sequence[str], *, seed: int = 0) -> Figures:
-    """The figures of ranks (from 1; None: not found), with the model of each query."""
+    """The figures of ranks (from 1; None: not found), with the model of each query; of none, all are 0."""
     import numpy as np
 
+    if not ranks:
+        return Figures(0, _NOTHING, _NOTHING, _NOTHING, _NOTHING)
     places = np.array([np.inf if rank is None else rank for rank in ranks], dtype=np.float64)
     gains: Mapping[str, NDArray[np.float64]] = {
         "recall_at_1": (places <= 1).astype(np.float64),
@@ -61,7 +66,7 @@ def _draws(models: Sequence[str], seed: int) -> NDArray[np.float64]:
 
     names, groups = np.unique(np.array(models, dtype=object).astype(str), return_inverse=True)
     generator = np.random.default_rng(seed)
-    counts = generator.multinomial(len(names), np.full(len(names), 1 / max(1, len(names))), size=_RESAMPLES)
+    counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_RESAMPLES)
     drawn: NDArray[np.float64] = counts[:, groups].astype(np.float64)
     return drawn
 
@@ -69,8 +74,6 @@ def _draws(models: Sequence[str], seed: int) -> NDArray[np.float64]:
 def _mean(values: NDArray[np.float64], draws: NDArray[np.float64]) -> Measure:
     import numpy as np
 
-    if not len(values):
-        return Measure(0.0, 0.0, 0.0)
     means = (draws @ values) / np.maximum(1.0, draws.sum(axis=1))
     low, high = np.percentile(means, _INTERVAL)
     return Measure(float(values.mean()), float(low), float(high))

@@ -2,7 +2,7 @@
 
 import math
 
-SCALE = 4.0
+SCALE = 2.8
 """Nats of evidence that weigh as much as a similarity of 1 − 1/e: learned with the weights of the fields."""
 
 

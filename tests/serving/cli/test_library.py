@@ -94,7 +94,7 @@ def test_status(library: Library) -> None:
     assert state["running"] is None
     assert sum(state["adapters_by_file_state"].values()) == state["adapters"] >= ADAPTERS
     assert state["embeddings_by_space"] == dict.fromkeys(("artistic", "semantic", "technical"), state["adapters"])
-    assert {each["kind"] for each in state["published"]} == {"indices/recommend", "marts/analytics"}
+    assert {each["kind"] for each in state["published"]} == {"indices/recommend", "indices/lexical", "marts/analytics"}
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
@@ -252,3 +252,26 @@ def test_a_prompt_is_weighed_as_a_prompt_by_the_command_too(library: Library) ->
     (item,) = json.loads(library.run("recommend", "ink dragon", "--limit", "1", "--json").stdout)["recommendations"]
     mean = sum(weight * item[f"{space}_similarity"] for space, weight in prompt_weights().items())
     assert item["similarity_score"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_evaluating_for_people_and_for_programs(library: Library) -> None:
+    shown = library.run("evaluate", "--queries", "20", "--part", "all")
+    assert shown.returncode == 0, shown.stderr
+    header, *rows = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert header == ["way to answer", "prompt", "recall@1", "recall@10", "MRR", "nDCG@10"]
+    assert ["as recommended", "as written"] in [row[:2] for row in rows]
+    report = json.loads(library.run("evaluate", "--queries", "20", "--part", "all", "--json").stdout)
+    served = report["figures"]["as recommended"]["as written"]
+    assert (report["queries"], served["queries"]) == (20, 20)
+    assert rows[0][3].startswith(f"{served['recall_at_10']['value']:.3f} ")
+
+
+def test_learning_prints_a_weight_for_each_field(library: Library) -> None:
+    learned = json.loads(library.run("evaluate", "--learn", "--queries", "20", "--json").stdout)
+    assert set(learned["weights"]) == {"named", "described", "words", "pairs", "fragments"}
+
+
+def test_only_a_part_that_there_is_can_be_evaluated(library: Library) -> None:
+    refused = library.run("evaluate", "--part", "none")
+    assert refused.returncode == 2
+    assert "none of measured, learned, all" in refused.stderr
