@@ -71,6 +71,10 @@ def _show(found: "Report | Learned") -> None:
         return
     title = f"{found.queries:,} prompts of {found.models:,} models ({found.part}), {found.adapters:,} adapters"
     note(f"{title}; searched in {found.seconds:.0f} s. In brackets: 95 % of resamples of the models.")
+    if found.quality_correlation is not None:
+        note(
+            f"Quality score against how well an adapter is found (rank correlation): {found.quality_correlation:+.2f}."
+        )
     show_table(
         ["way to answer", "prompt", "recall@1", "recall@10", "MRR", "nDCG@10"],
         [

@@ -17,6 +17,7 @@ from warehouse.generations import Manifest, current, publish
 from warehouse.ids import new_id
 from warehouse.jobs import cancel
 from warehouse.models import Activity, AuditEntry, Job, RecommendationCache
+from warehouse.queries import recommendations
 from warehouse.settings import Settings
 
 
@@ -98,10 +99,13 @@ def test_old_generations_are_collected_and_the_current_one_stays(
 def test_recommendations_that_expired_are_forgotten(
     instance: dg.DagsterInstance, sqlite_database: Database, settings: Settings
 ) -> None:
+    with sqlite_database.read() as connection:
+        valid = recommendations.origin(connection, None)
+
     def row(name: str, expires_at: datetime) -> dict[str, object]:
         return {
             "id": new_id(),
-            "cache_key": f"-:0.0.0.0:{name}",
+            "cache_key": f"{valid}{name}",
             "recommendations": b"x",
             "similarity_threshold": 0.1,
             "limit_used": 10,
@@ -116,7 +120,7 @@ def test_recommendations_that_expired_are_forgotten(
         connection.execute(insert(RecommendationCache), rows)
     assert _prune(instance, sqlite_database, settings).output_for_node("forget_recommendations") == 1
     with sqlite_database.read() as connection:
-        assert connection.execute(select(RecommendationCache.cache_key)).scalars().all() == ["-:0.0.0.0:young"]
+        assert connection.execute(select(RecommendationCache.cache_key)).scalars().all() == [f"{valid}young"]
 
 
 def test_old_jobs_go(instance: dg.DagsterInstance, sqlite_database: Database, settings: Settings) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from warehouse.engine import Database
 from warehouse.evaluation.metrics import Figures, measure
 from warehouse.evaluation.questions import Part, Query, Questions, Variant, choose, models_of
-from warehouse.evaluation.rankers import Library, rankers
+from warehouse.evaluation.rankers import OURS, Library, rankers
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.settings import Settings
+from warehouse.vectors.loading import load_known, quality_score
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Report:
     part: Part
     figures: Mapping[str, Mapping[Variant, Figures]]
     """By the way to answer."""
+    quality_correlation: float | None
+    """Spearman's, of `quality_score` with the reciprocal rank of prompts as written; None where one is always equal."""
     seconds: float
 
 
@@ -65,34 +68,52 @@ def evaluate(
             )
         library = Library(connection, settings, questions, Path(folder), shown)
         models = models_of(connection)
-        figures = _figures(library, questions, models, shown)
+        ranks = _ranks(library, questions, models, shown)
+        asked_for = {query.adapter for query in questions.queries}
+        qualities = {each.pk: quality_score(each.facts) for each in load_known(connection, sorted(asked_for))}
+    asked = [query.model for query in questions.queries]
     return Report(
         adapters=len(models),
         possible=questions.possible,
         queries=len(questions.queries),
         models=len({query.model for query in questions.queries}),
         part=part,
-        figures=figures,
+        figures={
+            name: {variant: measure(places, asked) for variant, places in variants.items()}
+            for name, variants in ranks.items()
+        },
+        quality_correlation=_correlation(
+            [qualities[query.adapter] for query in questions.queries], ranks[OURS][Variant.WRITTEN]
+        ),
         seconds=time.monotonic() - started,
     )
 
 
-def _figures(
+def _ranks(
     library: Library, questions: Questions, models: Mapping[int, str], shown: Progress
-) -> dict[str, dict[Variant, Figures]]:
+) -> dict[str, dict[Variant, list[int | None]]]:
+    """The rank of the right model for every way to answer, variant and query."""
     ways = rankers(library)
-    figures: dict[str, dict[Variant, Figures]] = {name: {} for name in ways}
+    ranks: dict[str, dict[Variant, list[int | None]]] = {name: {} for name in ways}
     shown.start(len(Variant) * len(questions.queries), "questions")
     for variant in Variant:
         asked = library.ask([query.text(variant) for query in questions.queries])
-        ranks: dict[str, list[int | None]] = {name: [] for name in ways}
+        for places in ranks.values():
+            places[variant] = []
         for query, each in zip(questions.queries, asked, strict=True):
             for name, ranker in ways.items():
-                ranks[name].append(rank_of(query, ranker(each), models))
+                ranks[name][variant].append(rank_of(query, ranker(each), models))
             shown.advance(1)
-        for name, places in ranks.items():
-            figures[name][variant] = measure(places, [query.model for query in questions.queries])
-    return figures
+    return ranks
+
+
+def _correlation(qualities: Sequence[float], ranks: Sequence[int | None]) -> float | None:
+    from scipy.stats import spearmanr
+
+    gains = [0.0 if rank is None else 1 / rank for rank in ranks]
+    if len(set(qualities)) < 2 or len(set(gains)) < 2:
+        return None
+    return round(float(spearmanr(qualities, gains).statistic), 3)
 
 
 def rank_of(query: Query, answer: Sequence[int], models: Mapping[int, str]) -> int | None:
