@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from serving import prompts, ranking
+from serving import prompts, ranking, strengths
 from serving.encoding import API
 from serving.prompts import Prompt
 from serving.signing import Signer
@@ -207,13 +207,14 @@ def for_prompt(database: Database, recommender: "Recommender", text: str, wish: 
         named = _tags_of(connection, prompt)
         for item in items:
             item["in_prompt"] = any(item["lora_id"] == tag["lora_id"] for tag in named)
-        analysis = {
+        analysis: dict[str, Any] = {
             "text": prompt.text,
             "negative": prompt.negative,
             "lora_tags": named,
             "concepts": _concepts(known_tags, chosen),
             "suggested_additions": _suggestions(words, [group[0] for group in chosen[:_SUGGESTING]], rarities),
         }
+        strengths.lay_over(connection, [*analysis["lora_tags"], *analysis["suggested_additions"]])
     return Answer(items, result.searched, time.perf_counter() - began, result.generation, analysis)
 
 
@@ -331,10 +332,12 @@ def _show(
     connection: Connection, chosen: Sequence[list[_Ranked]], wish: Wish, *, to_prompt: bool
 ) -> list[dict[str, Any]]:
     summaries = evidence.summaries(connection, [group[0].facts.pk for group in chosen], length=SUMMARY_CHARACTERS + 1)
-    return [
+    items = [
         _item(group[0], group[1:], summaries.get(group[0].facts.pk), explained=wish.explained, to_prompt=to_prompt)
         for group in chosen
     ]
+    strengths.lay_over(connection, items)
+    return items
 
 
 def _shortened(text: str | None) -> str | None:

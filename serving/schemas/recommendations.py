@@ -7,6 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.schemas.adapters import ADAPTER_ID
 
+_STRENGTH: dict[str, Any] = {
+    "suggested_weight": 0.7,
+    "evidence": "median 0.7 in 24 example images",
+    "count": 24,
+    "low": 0.6,
+    "high": 0.8,
+}
+
+
 _ITEM: dict[str, Any] = {
     "lora_id": ADAPTER_ID,
     "lora_name": "Ink Dragon",
@@ -37,6 +46,7 @@ _ITEM: dict[str, Any] = {
     "preview_url": None,
     "folded": [],
     "in_prompt": False,
+    "strength": _STRENGTH,
 }
 
 
@@ -117,6 +127,20 @@ class Shared(BaseModel):
     archetype: str | None
 
 
+class Strength(BaseModel):
+    """The weight to use an adapter with, and how that is known."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_STRENGTH]})
+
+    suggested_weight: float = Field(
+        description="The median of its example images; where they state none, the weight that its metadata prefers."
+    )
+    evidence: str = Field(description="Where the weight is from, for people.")
+    count: int = Field(description="Example images that state a weight for it; 0: its metadata alone does.")
+    low: float | None = Field(description="A quarter of the example images state less; null without any.")
+    high: float | None = Field(description="A quarter of the example images state more; null without any.")
+
+
 class Recommendation(BaseModel):
     """A recommended adapter with every score that ranked it."""
 
@@ -148,6 +172,7 @@ class Recommendation(BaseModel):
     folded: list[str] = Field(
         description="With `fold`: ids of the versions and near-duplicates that this entry stands for."
     )
+    strength: Strength | None = Field(description="Which weight to use it with; null where nothing tells.")
 
 
 class RecommendationConfig(BaseModel):
@@ -182,6 +207,7 @@ class PromptLora(BaseModel):
     name: str
     weight: float | None
     lora_id: str | None = Field(description="The adapter of this library that has the name.")
+    strength: Strength | None = Field(description="Which weight to use that adapter with; null where nothing tells.")
 
 
 class Concept(BaseModel):
@@ -198,6 +224,7 @@ class Suggestion(BaseModel):
     text: str
     reason: str
     lora_id: str | None
+    strength: Strength | None = Field(description="Which weight to use that adapter with; null where nothing tells.")
 
 
 class PromptAnalysis(BaseModel):
@@ -221,13 +248,16 @@ class PromptAnswer(BaseModel):
                     "prompt_analysis": {
                         "text": "a dragon over a misty valley, ink wash",
                         "negative": "",
-                        "lora_tags": [{"kind": "lora", "name": "Paper Texture", "weight": 0.6, "lora_id": None}],
+                        "lora_tags": [
+                            {"kind": "lora", "name": "Paper Texture", "weight": 0.6, "lora_id": None, "strength": None}
+                        ],
                         "concepts": [{"concept": "dragon", "kind": "tag", "count": 7}],
                         "suggested_additions": [
                             {
                                 "text": "inkdragon",
                                 "reason": "trigger word of Ink Dragon",
                                 "lora_id": ADAPTER_ID,
+                                "strength": _STRENGTH,
                             }
                         ],
                     },

@@ -7,6 +7,7 @@ import pytest
 
 from tests.contract.conftest import World
 from tests.contract.service import UNKNOWN_ID, Service
+from tests.warehouse.ingest.library import model, version
 
 SPACES = ("semantic", "artistic", "technical")
 ITEM = {"lora_id", "lora_name", "lora_description", "similarity_score", "final_score", "explanation"}
@@ -248,6 +249,32 @@ def test_what_fits_a_prompt(service: Service, target: str) -> None:
     (tag,) = analysis["lora_tags"]
     assert (tag["name"], tag["weight"]) == (adapter["name"], 0.6)
     assert {"concepts", "suggested_additions"} <= analysis.keys()
+
+
+def test_strengths_come_with_evidence(service: Service, world: World) -> None:
+    """Strength suggestions with evidence ("median 0.7 in 24 example images")."""
+    path, name = service.weight_file(), service.name("Strength")
+    images = [{"url": f"u{n}", "meta": {"prompt": f"a heron <lora:{path.stem}:0.{n}>"}} for n in (5, 7, 8)]
+    number = int(name[-6:], 16)
+    document = model(number, version(number, file=path.name, images=images), name=name)
+    service.path(path.with_suffix(".json").name).write_text(json.dumps(document), encoding="utf-8")
+    world.sync()
+    adapter = next(item for item in service.get("/adapters", q=name)["items"] if item["file_path"] == str(path))
+    assert service.post("/recommendations/embeddings/compute", {"lora_id": adapter["id"]})["status"] == "completed"
+    answer = service.post(
+        "/recommendations/prompt",
+        {"prompt": f"{name}, <lora:{name}:1> <lora:nobody-has-this:1>", "similarity_threshold": 0, "limit": 100},
+    )
+    expected = {
+        "suggested_weight": 0.7,
+        "evidence": "median 0.7 in 3 example images",
+        "count": 3,
+        "low": 0.6,
+        "high": 0.75,
+    }
+    items = {item["lora_id"]: item["strength"] for item in answer["recommendations"]}
+    assert items[adapter["id"]] == expected
+    assert [tag["strength"] for tag in answer["prompt_analysis"]["lora_tags"]] == [expected, None]
 
 
 def test_prompts_take_weights(service: Service, target: str) -> None:

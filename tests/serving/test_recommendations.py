@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from serving.recommender import SharedRecommender
 from serving.schemas.recommendations import (
@@ -24,7 +24,7 @@ from tests.warehouse.queries.library import adapter_values, insert_adapters
 from warehouse import migrations
 from warehouse.engine import Database, connect
 from warehouse.ingest.tombstones import bury
-from warehouse.models import Adapter, Duplicate
+from warehouse.models import Adapter, AdapterDetail, Duplicate
 from warehouse.settings import Settings
 from warehouse.vectors.indices import publish_index
 from warehouse.vectors.spaces import prompt_weights
@@ -293,6 +293,32 @@ def test_a_prompt_is_taken_apart(library: Library) -> None:
     assert {"concept": "dragon", "kind": "tag", "count": 4} in analysis["concepts"]
     assert any(suggestion["lora_id"] for suggestion in analysis["suggested_additions"])
     assert [item["lora_id"] for item in answer["recommendations"] if item["in_prompt"]] == [library.ids[0]]
+
+
+def test_a_weight_is_suggested_with_its_evidence(own_library: Library) -> None:
+    known = {"count": 24, "median": 0.7, "low": 0.6, "high": 0.8}
+    prompt = "zebra, <lora:Ink Dragon:0.8> <lora:unknown:1>"
+    before = own_library.prompt(prompt, similarity_threshold=0, limit=1)
+    assert [tag["strength"] for tag in before["prompt_analysis"]["lora_tags"]] == [None, None]
+    _tell_strengths(own_library, 0, known)
+    _tell_strengths(own_library, 2, {"preferred": 0.9})
+    answer = own_library.prompt(prompt, similarity_threshold=0)
+    items = {item["lora_id"]: item["strength"] for item in answer["recommendations"]}
+    suggestion = {"suggested_weight": 0.7, "evidence": "median 0.7 in 24 example images", **known}
+    del suggestion["median"]
+    assert items[own_library.ids[0]] == suggestion
+    assert items[own_library.ids[2]]["evidence"] == "the preferred weight of its metadata"
+    assert items[own_library.ids[4]] is None
+    assert [tag["strength"] for tag in answer["prompt_analysis"]["lora_tags"]] == [suggestion, None]
+    additions = {each["lora_id"]: each["strength"] for each in answer["prompt_analysis"]["suggested_additions"]}
+    assert additions[own_library.ids[0]] == suggestion
+    assert own_library.similar(1, similarity_threshold=0, limit=1)["recommendations"][0]["strength"] == suggestion
+
+
+def _tell_strengths(library: Library, position: int, known: dict[str, Any]) -> None:
+    pk = select(Adapter.pk).where(Adapter.id == library.ids[position]).scalar_subquery()
+    with library.database.write() as connection:
+        connection.execute(update(AdapterDetail).where(AdapterDetail.adapter_pk == pk).values(strengths=known))
 
 
 def test_popularity_is_bounded_and_shown(library: Library) -> None:
