@@ -13,6 +13,7 @@ from warehouse.models.base import Base, Json, JsonObject, UtcDateTime
 from warehouse.models.library import Pk
 
 _KEPT = text("deleted_at IS NULL")
+_UNCOUNTED = text("counted_at IS NULL")
 
 
 class GeneratedImage(Base):
@@ -55,6 +56,7 @@ class AdapterUse(Base):
         UniqueConstraint("job_id", "name"),
         Index("ix_adapter_uses_adapter", "adapter_id", "used_at"),
         Index("ix_adapter_uses_used_at", "used_at"),
+        Index("ix_adapter_uses_uncounted", "pk", sqlite_where=_UNCOUNTED, postgresql_where=_UNCOUNTED),
         {"sqlite_autoincrement": True, "comment": "Which adapters were used, when, and with what others."},
     )
 
@@ -68,3 +70,4 @@ class AdapterUse(Base):
     status: Mapped[str] = mapped_column(String(16), comment="sent, or of a generation applied | unverified")
     others: Mapped[list[str]] = mapped_column(Json, comment="Names of the other adapters of the prompt")
     used_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    counted_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="When its pairs were counted; NULL: due")

@@ -1,0 +1,9 @@
+"""What is learned from use: derived from rows that use leaves behind, never asked of anybody.
+
+Belongs here: deriving, in steps that are bounded and committed one by one. Does not: recording use (`warehouse.jobs`,
+`warehouse.audit`), and what is made of it when something is recommended (the API).
+"""
+
+from warehouse.learning.pairs import PARTNERS, count_pairs, is_due, partners_of
+
+__all__ = ["PARTNERS", "count_pairs", "is_due", "partners_of"]

@@ -1,0 +1,24 @@
+"""What is learned from use; derived (`warehouse.learning`), and gone with what it is about."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
+
+from warehouse.models.base import Base, UtcDateTime
+from warehouse.models.library import Pk
+
+
+class AdapterPair(Base):
+    """Two adapters that were used together, as a row for either of them with the same count."""
+
+    __tablename__ = "adapter_pairs"
+    __table_args__ = (
+        Index("ix_adapter_pairs_other", "other_pk"),
+        {"comment": "How often two adapters were used together.", "sqlite_with_rowid": False},
+    )
+
+    adapter_pk: Mapped[int] = mapped_column(Pk, ForeignKey("adapters.pk", ondelete="CASCADE"), primary_key=True)
+    other_pk: Mapped[int] = mapped_column(Pk, ForeignKey("adapters.pk", ondelete="CASCADE"), primary_key=True)
+    uses: Mapped[int] = mapped_column(Integer, comment="Prompts that had both, since the pair is kept")
+    last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
