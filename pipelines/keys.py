@@ -10,6 +10,7 @@ DOCUMENTS = dg.AssetKey(contracts.DOCUMENTS)
 ADAPTERS = dg.AssetKey(contracts.ADAPTERS)
 INSPECTIONS = dg.AssetKey(contracts.INSPECTIONS)
 INDEX = dg.AssetKey(contracts.INDEX)
+PAIRS = dg.AssetKey(contracts.PAIRS)
 NEAR_DUPLICATES = dg.AssetKey(contracts.NEAR_DUPLICATES)
 ANALYTICS = dg.AssetKey(contracts.ANALYTICS)
 

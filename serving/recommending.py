@@ -9,7 +9,7 @@ model's vocabulary, and full text finds it. Whatever finds a candidate, it is sc
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from serving import prompts, ranking, strengths
 from serving.encoding import API
+from serving.learning import NOTHING, Learned
 from serving.prompts import Prompt
 from serving.signing import Signer
 from warehouse import facets, fulltext
@@ -71,10 +72,12 @@ class _Ranked:
     shared: ranking.Shared
     quality: float
     popularity: float
+    together: float
 
     @property
     def final(self) -> float:
-        return ranking.final_score(self.match.score, self.shared.worth, self.quality, self.popularity)
+        boosts = (self.shared.worth, self.quality, self.popularity, self.together)
+        return ranking.final_score(self.match.score, *boosts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,9 @@ class _Rarities:
         return ranking.rarity_of(self._words[phrase], self._total)
 
 
-def similar(database: Database, recommender: "Recommender", target_pk: int, wish: Wish) -> Answer:
+def similar(
+    database: Database, recommender: "Recommender", target_pk: int, wish: Wish, learned: Learned = NOTHING
+) -> Answer:
     """What is similar to an adapter, without itself.
 
     Raises:
@@ -151,7 +156,8 @@ def similar(database: Database, recommender: "Recommender", target_pk: int, wish
         rarities.note_tags({fulltext.fold(tag) for tag in target.tags})
 
         def shared(candidate: Facts) -> ranking.Shared:
-            return ranking.shared_with_adapter(target, candidate, rarities.of_tag, rarities.of_word)
+            found = ranking.shared_with_adapter(target, candidate, rarities.of_tag, rarities.of_word)
+            return replace(found, used_together=learned.together.get(candidate.pk))
 
         ranked = _rank(connection, result.matches, facts, shared)
         items = _show(connection, _choose(connection, ranked, wish), wish, to_prompt=False)
@@ -258,9 +264,10 @@ def _rank(
         _Ranked(
             facts=known,
             match=match,
-            shared=shared(known),
+            shared=(common := shared(known)),
             quality=ranking.quality_boost(qualities.get(match.pk)),
             popularity=ranking.popularity_boost(known.downloads),
+            together=ranking.together_boost(common.used_together),
         )
         for match in matches
         if (known := facts.get(match.pk)) is not None
@@ -362,6 +369,7 @@ def _item(
         "lexical_boost": shared.worth,
         "quality_boost": item.quality,
         "popularity_boost": item.popularity,
+        "used_together_boost": item.together,
         "shared": {
             "tags": shared.tags,
             "triggers": shared.triggers,
@@ -369,6 +377,7 @@ def _item(
             "base_model": shared.base_model,
             "author": shared.author,
             "archetype": shared.archetype,
+            "used_together": shared.used_together,
         },
         "version": facts.version,
         "author_username": facts.author,

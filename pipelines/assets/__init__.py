@@ -8,7 +8,8 @@ from pipelines.assets.indices import recommend
 from pipelines.assets.inspection import inspections
 from pipelines.assets.library import files
 from pipelines.assets.marts import marts
+from pipelines.assets.use import pairs
 from pipelines.assets.vectors import VECTORS
 
-ALL = [files, documents, adapters, inspections, *VECTORS, recommend, marts]
+ALL = [files, documents, adapters, inspections, *VECTORS, recommend, pairs, marts]
 """Every asset of the code location."""

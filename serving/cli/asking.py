@@ -115,16 +115,17 @@ def similar(
         raise CommandError("the name is empty: give an adapter's name, words of it, or its id", Exit.USAGE)
 
     def ask(database: "Database", recommender: "Recommender", wish: "Wish") -> "Answer":
-        from serving import recommending
+        from serving import learning, recommending
         from warehouse.queries import adapters
 
         meant = _meant(database, wanted)
         with database.read() as connection:
             pk = adapters.pk_of(connection, meant.id)
-        if pk is None:
-            raise CommandError(f"{meant.name!r} was deleted a moment ago")
+            if pk is None:
+                raise CommandError(f"{meant.name!r} was deleted a moment ago")
+            learned = learning.about(connection, pk)
         note(f"Similar to {printable(meant.name)}{f' ({printable(meant.version)})' if meant.version else ''}:")
-        return recommending.similar(database, recommender, pk, wish)
+        return recommending.similar(database, recommender, pk, wish, learned)
 
     _show(_answer(data, limit, default_weights(), ask), as_json=as_json)
 

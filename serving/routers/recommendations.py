@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from serving import encoding, problems, recommending
+from serving import encoding, learning, problems, recommending
 from serving.answer_cache import Question
 from serving.deps import ActorDep, AdapterId, Services, ServicesDep
 from serving.embedding import IN_CALL
@@ -168,9 +168,12 @@ def find_similar(
     )
     pk = _pk_of(services, adapter_id)
     recommender = services.recommender.get()
+    with services.database.read() as connection:
+        learned = learning.about(connection, pk)
     try:
         answer = services.answers.ask(
-            Question(wish, adapter_pk=pk), lambda: recommending.similar(services.database, recommender, pk, wish)
+            Question(wish, adapter_pk=pk, learned=learned),
+            lambda: recommending.similar(services.database, recommender, pk, wish, learned),
         )
     except TargetGoneError as error:
         raise problems.not_found("adapter", adapter_id) from error

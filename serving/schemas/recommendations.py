@@ -22,13 +22,15 @@ _ITEM: dict[str, Any] = {
     "lora_description": "Dragons in flowing ink.",
     "similarity_score": 0.71,
     "final_score": 0.76,
-    "explanation": "Similar in how it looks (0.80) and what it is (0.74); shares the tags dragon, ink.",
+    "explanation": "Similar in how it looks (0.80) and what it is (0.74); shares the tags dragon, ink; used together 7 "
+    "times.",
     "semantic_similarity": 0.74,
     "artistic_similarity": 0.8,
     "technical_similarity": 0.6,
     "lexical_boost": 0.08,
     "quality_boost": 0.04,
     "popularity_boost": 0.03,
+    "used_together_boost": 0.034,
     "shared": {
         "tags": ["dragon", "ink"],
         "triggers": [],
@@ -36,6 +38,7 @@ _ITEM: dict[str, Any] = {
         "base_model": "SDXL 1.0",
         "author": None,
         "archetype": "style",
+        "used_together": 7,
     },
     "version": "v1.0",
     "author_username": "brushwork",
@@ -125,6 +128,10 @@ class Shared(BaseModel):
     base_model: str | None
     author: str | None
     archetype: str | None
+    used_together: int | None = Field(
+        description="How many prompts that were delivered or generated had both; null where none is known to, and for "
+        "a prompt."
+    )
 
 
 class Strength(BaseModel):
@@ -151,7 +158,8 @@ class Recommendation(BaseModel):
     lora_description: str | None = Field(description="Plain text, shortened.")
     similarity_score: float = Field(description="Σ w·s / Σ w over the three spaces, 0..1.")
     final_score: float = Field(
-        description="1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity): similarity <= final <= 1."
+        description="1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity)(1 − used together): "
+        "similarity <= final <= 1."
     )
     explanation: str | None = Field(description="Why it is in the list; null where explanations were not asked for.")
     semantic_similarity: float
@@ -160,6 +168,10 @@ class Recommendation(BaseModel):
     lexical_boost: float = Field(description="Words in common, weighted by their rarity; 0..0.5.")
     quality_boost: float = Field(description="How much is known of the adapter; 0..0.05.")
     popularity_boost: float = Field(description="Downloads, on a logarithmic scale; 0..0.05.")
+    used_together_boost: float = Field(
+        description="How often it was used together with the adapter that was asked about, on a logarithmic scale; "
+        "0..0.05."
+    )
     shared: Shared
     version: str | None
     author_username: str | None

@@ -22,6 +22,7 @@ from tests.databases import scratch_database
 from tests.serving.conftest import KEYS, Server, scratch_settings
 from warehouse import ingest
 from warehouse.engine import Database
+from warehouse.learning import count_pairs
 from warehouse.marts import export_marts, snapshot_statistics
 from warehouse.samples import generate_library
 from warehouse.settings import Settings
@@ -64,6 +65,10 @@ class World:
         find_near_duplicates(self.database, self.settings)
         snapshot_statistics(self.database, datetime.now(UTC).date())
         export_marts(self.database, self.settings)
+
+    def learn(self) -> None:
+        """What the run does that learns from use."""
+        count_pairs(self.database)
 
     def client(self, name: str, **fields: Any) -> httpx.Client:
         """A client of the server with this name, which is started with these settings when it is first asked for."""

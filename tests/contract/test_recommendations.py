@@ -8,6 +8,7 @@ import pytest
 from tests.contract.conftest import World
 from tests.contract.service import UNKNOWN_ID, Service
 from tests.warehouse.ingest.library import model, version
+from warehouse import jobs
 
 SPACES = ("semantic", "artistic", "technical")
 ITEM = {"lora_id", "lora_name", "lora_description", "similarity_score", "final_score", "explanation"}
@@ -206,6 +207,43 @@ def test_a_new_adapter_is_found_and_a_deleted_one_is_not(service: Service) -> No
     assert other["id"] not in {item["lora_id"] for item in similar(service, asked["id"], limit=100)}
     found = service.post("/recommendations/prompt", {"prompt": word})["recommendations"]
     assert other["id"] not in {item["lora_id"] for item in found}
+
+
+def deliver(service: Service, world: World, *adapters: dict[str, Any]) -> None:
+    """A prompt with these adapters is asked for and arrives."""
+    prompt = " ".join(f"<lora:{adapter['name']}:1>" for adapter in adapters)
+    body = {"prompt": prompt, "mode": "cli", "params": {"command": "print"}}
+    delivery = service.post("/deliveries", body, 201)["delivery"]
+    # What the lane does with whatever waits, without the run of Dagster.
+    with world.database.write() as connection:
+        taken = jobs.claim(connection, "cli", "contract", "run", limit=1_000)
+        ended = [jobs.Ended(job, jobs.JobStatus.SUCCEEDED, {}) for job in taken]
+        jobs.update_jobs(connection, "contract", list(ended))
+    assert delivery["id"] in {job.id for job in taken}
+
+
+def test_what_is_used_together_is_raised(service: Service, world: World) -> None:
+    """the explanation names what is shared (…, used together), … boosts bounded and shown; used-together from
+    deliveries and generations"""
+    word = service.name("Egret")
+    asked, other, third = (embedded(service, name=f"{word} {n}", description=f"The {word} bird.") for n in range(3))
+    params = {"limit": 100, "similarity_threshold": 0}
+    before = {item["lora_id"]: item for item in similar(service, asked["id"], **params)}
+    assert before[other["id"]]["shared"]["used_together"] is None
+    assert before[other["id"]]["used_together_boost"] == 0
+    for _ in range(7):
+        deliver(service, world, asked, other)
+    world.learn()
+    after = {item["lora_id"]: item for item in similar(service, asked["id"], **params)}
+    assert after[other["id"]]["shared"]["used_together"] == 7
+    assert 0 < after[other["id"]]["used_together_boost"] <= 0.05
+    assert "used together 7 times" in after[other["id"]]["explanation"]
+    assert after[other["id"]]["final_score"] > before[other["id"]]["final_score"]
+    assert after[third["id"]] == before[third["id"]]
+    back = {item["lora_id"]: item for item in similar(service, other["id"], **params)}
+    assert back[asked["id"]]["shared"]["used_together"] == 7
+    service.ask("DELETE", f"/adapters/{other['id']}", 204)
+    assert other["id"] not in {item["lora_id"] for item in similar(service, asked["id"], **params)}
 
 
 def test_a_kept_answer_never_outlives_what_it_says(service: Service) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from tests.serving.conftest import Server
-from tests.serving.test_recommendations import Library, embed, names, served, wait_until_ready
+from tests.serving.test_recommendations import Library, embed, names, served, used_together, wait_until_ready
 from warehouse.engine import Database
 from warehouse.models import Adapter, AdapterDetail, Embedding, RecommendationCache, utc_now
 from warehouse.settings import Settings
@@ -152,6 +152,19 @@ def test_activations_which_no_item_shows_leave_answers_alone(sqlite_library: Lib
     sqlite_library.similar(0)
     _write(sqlite_library, update(Adapter).values(active=True, ordinal=1, updated_at=utc_now()))
     assert sqlite_library.similar(0)["cached"]
+
+
+def test_use_overtakes_only_the_answers_about_what_was_used(library: Library) -> None:
+    _once_kept(lambda: library.similar(0, similarity_threshold=0))
+    _once_kept(lambda: library.similar(2, similarity_threshold=0))
+    _once_kept(lambda: library.prompt("dragon"))
+    used_together(library, [0, 1])
+    after = library.similar(0, similarity_threshold=0)
+    assert not after["cached"]
+    assert after["recommendations"][0]["shared"]["used_together"] == 1
+    assert timeless(_once_kept(lambda: library.similar(0, similarity_threshold=0))) == timeless(after)
+    assert library.similar(2, similarity_threshold=0)["cached"]
+    assert library.prompt("dragon")["cached"]
 
 
 def test_signatures_are_made_when_an_answer_is_sent(sqlite_library: Library) -> None:

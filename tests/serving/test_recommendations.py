@@ -1,7 +1,7 @@
 """Recommendations over HTTP, with the real model on a library of a few adapters, on both dialects."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from tests.serving.conftest import Server, scratch_settings
 from tests.warehouse.queries.library import adapter_values, insert_adapters
 from warehouse import migrations
 from warehouse.engine import Database, connect
+from warehouse.ids import new_id
 from warehouse.ingest.tombstones import bury
-from warehouse.models import Adapter, AdapterDetail, Duplicate
+from warehouse.learning import count_pairs
+from warehouse.models import Adapter, AdapterDetail, AdapterUse, Duplicate, utc_now
 from warehouse.settings import Settings
 from warehouse.vectors.indices import publish_index
 from warehouse.vectors.spaces import prompt_weights
@@ -319,6 +321,47 @@ def _tell_strengths(library: Library, position: int, known: dict[str, Any]) -> N
     pk = select(Adapter.pk).where(Adapter.id == library.ids[position]).scalar_subquery()
     with library.database.write() as connection:
         connection.execute(update(AdapterDetail).where(AdapterDetail.adapter_pk == pk).values(strengths=known))
+
+
+def test_what_was_used_together_is_raised_and_explained(own_library: Library) -> None:
+    before = {item["lora_id"]: item for item in own_library.similar(0, similarity_threshold=0)["recommendations"]}
+    assert {(item["used_together_boost"], item["shared"]["used_together"]) for item in before.values()} == {(0, None)}
+    used_together(own_library, [0, 6], times=7)
+    used_together(own_library, [0, 4])
+    answer = own_library.similar(0, similarity_threshold=0)
+    after = {item["lora_id"]: item for item in answer["recommendations"]}
+    station, dress, dragon = (after[own_library.ids[position]] for position in (6, 4, 2))
+    assert station["shared"]["used_together"] == 7
+    assert "used together 7 times" in station["explanation"]
+    assert "used together once" in dress["explanation"]
+    assert 0 < dress["used_together_boost"] < station["used_together_boost"] <= 0.05
+    old = before[station["lora_id"]]
+    assert station["similarity_score"] == old["similarity_score"]
+    gained = 1 - (1 - old["final_score"]) * (1 - station["used_together_boost"])
+    assert station["final_score"] == pytest.approx(gained)
+    assert dragon == before[dragon["lora_id"]]
+
+
+def used_together(library: Library, positions: Sequence[int], times: int = 1) -> None:
+    """What jobs with these adapters leave behind, and what is learned from it."""
+    rows = [
+        {
+            "kind": "delivery",
+            "mode": "http",
+            "adapter_id": library.ids[position],
+            "name": str(position),
+            "weight": 1.0,
+            "status": "sent",
+            "others": [],
+            "used_at": utc_now(),
+        }
+        for position in positions
+    ]
+    with library.database.write() as connection:
+        for _ in range(times):
+            job_id = new_id()
+            connection.execute(insert(AdapterUse), [{**row, "job_id": job_id} for row in rows])
+    count_pairs(library.database)
 
 
 def test_popularity_is_bounded_and_shown(library: Library) -> None:
