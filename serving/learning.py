@@ -8,8 +8,7 @@ changes: an answer is kept for those who would get the same one, and a delivery 
 adapters that it used, once it has been learned from.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
@@ -20,8 +19,8 @@ from warehouse import learning
 class Learned:
     """What is known from use beyond the library itself. As it is by default, answers are those of a new library."""
 
-    together: Mapping[int, int] = field(default_factory=dict)
-    """How often each adapter was used together with the one that was asked about, by number."""
+    together: tuple[tuple[int, int], ...] = ()
+    """(number, uses) of the adapters that were used together with the one that was asked about, by number."""
 
 
 NOTHING = Learned()
@@ -29,4 +28,4 @@ NOTHING = Learned()
 
 def about(connection: Connection, adapter_pk: int) -> Learned:
     """What concerns a question about an adapter; one look-up of at most `learning.PARTNERS` rows."""
-    return Learned(together=learning.partners_of(connection, adapter_pk))
+    return Learned(together=tuple(learning.partners_of(connection, adapter_pk).items()))

@@ -154,10 +154,11 @@ def similar(
         if target is None:
             raise TargetGoneError(f"adapter {target_pk} was deleted")
         rarities.note_tags({fulltext.fold(tag) for tag in target.tags})
+        together = dict(learned.together)
 
         def shared(candidate: Facts) -> ranking.Shared:
             found = ranking.shared_with_adapter(target, candidate, rarities.of_tag, rarities.of_word)
-            return replace(found, used_together=learned.together.get(candidate.pk))
+            return replace(found, used_together=together.get(candidate.pk))
 
         ranked = _rank(connection, result.matches, facts, shared)
         items = _show(connection, _choose(connection, ranked, wish), wish, to_prompt=False)

@@ -213,13 +213,13 @@ def deliver(service: Service, world: World, *adapters: dict[str, Any]) -> None:
     """A prompt with these adapters is asked for and arrives."""
     prompt = " ".join(f"<lora:{adapter['name']}:1>" for adapter in adapters)
     body = {"prompt": prompt, "mode": "cli", "params": {"command": "print"}}
-    delivery = service.post("/deliveries", body, 201)["delivery"]
+    delivery_id = service.post("/deliveries", body, 201)["delivery_id"]
     # What the lane does with whatever waits, without the run of Dagster.
     with world.database.write() as connection:
         taken = jobs.claim(connection, "cli", "contract", "run", limit=1_000)
         ended = [jobs.Ended(job, jobs.JobStatus.SUCCEEDED, {}) for job in taken]
         jobs.update_jobs(connection, "contract", list(ended))
-    assert delivery["id"] in {job.id for job in taken}
+    assert delivery_id in {job.id for job in taken}
 
 
 def test_what_is_used_together_is_raised(service: Service, world: World) -> None:
