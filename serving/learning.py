@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from warehouse import learning
+from warehouse.learning import Profile
+from warehouse.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,31 @@ class Learned:
 
     together: tuple[tuple[int, int], ...] = ()
     """(number, uses) of the adapters that were used together with the one that was asked about, by number."""
+    profile: Profile | None = None
+    """What the holder of the key prefers that the question came with."""
 
 
 NOTHING = Learned()
 
 
-def about(connection: Connection, adapter_pk: int) -> Learned:
-    """What concerns a question about an adapter; one look-up of at most `learning.PARTNERS` rows."""
-    return Learned(together=tuple(learning.partners_of(connection, adapter_pk).items()))
+def about(
+    connection: Connection,
+    settings: Settings,
+    *,
+    adapter_pk: int | None = None,
+    key_name: str | None = None,
+    personal: bool = True,
+) -> Learned:
+    """What concerns a question: two look-ups, of at most `learning.PARTNERS` rows and of one.
+
+    Args:
+        adapter_pk: what is asked about; None: a prompt.
+        key_name: of the API key that it came with.
+        personal: whether what its holder prefers shall count.
+    """
+    if not settings.learn_from_use:
+        return NOTHING
+    return Learned(
+        together=() if adapter_pk is None else tuple(learning.partners_of(connection, adapter_pk).items()),
+        profile=learning.profile_of(connection, key_name) if personal else None,
+    )

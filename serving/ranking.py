@@ -3,9 +3,10 @@
 Belongs here: what evidence is worth, boosts, the final score, diversity, folding. Does not: similarities
 (`warehouse.vectors`), and look-ups (`recommending`).
 
-The final score is 1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity)(1 − used together): each part raises
-it, none beyond 1, and the further a candidate already is, the less they can add. Boosts are bounded so low that they
-order what is alike and never lift the unlike: popularity, quality and use are worth 0.05 each at most.
+The final score is 1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity)(1 − used together)
+(1 − preference): each part raises it, none beyond 1, and the further a candidate already is, the less they can add.
+Boosts are bounded so low that they order what is alike and never lift the unlike: popularity, quality, use together and
+preference (`preferences`) are worth 0.05 each at most.
 """
 
 import math

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from serving import prompts, ranking, strengths
+from serving import preferences, prompts, ranking, strengths
 from serving.encoding import API
 from serving.learning import NOTHING, Learned
+from serving.preferences import Liked
 from serving.prompts import Prompt
 from serving.signing import Signer
 from warehouse import facets, fulltext
@@ -73,10 +74,11 @@ class _Ranked:
     quality: float
     popularity: float
     together: float
+    liked: Liked
 
     @property
     def final(self) -> float:
-        boosts = (self.shared.worth, self.quality, self.popularity, self.together)
+        boosts = (self.shared.worth, self.quality, self.popularity, self.together, self.liked.boost)
         return ranking.final_score(self.match.score, *boosts)
 
 
@@ -160,7 +162,7 @@ def similar(
             found = ranking.shared_with_adapter(target, candidate, rarities.of_tag, rarities.of_word)
             return replace(found, used_together=together.get(candidate.pk))
 
-        ranked = _rank(connection, result.matches, facts, shared)
+        ranked = _rank(connection, result.matches, facts, shared, learned)
         items = _show(connection, _choose(connection, ranked, wish), wish, to_prompt=False)
     return Answer(items, result.searched, time.perf_counter() - began, result.generation)
 
@@ -188,7 +190,9 @@ def _nearest(database: Database, recommender: "Recommender", target_pk: int, wis
         return recommender.by_vectors(recommender.encode(texts), exclude={target_pk}, **options)
 
 
-def for_prompt(database: Database, recommender: "Recommender", text: str, wish: Wish) -> Answer:
+def for_prompt(
+    database: Database, recommender: "Recommender", text: str, wish: Wish, learned: Learned = NOTHING
+) -> Answer:
     """What fits a prompt, and what the prompt says."""
     began = time.perf_counter()
     prompt = prompts.parse(text)
@@ -209,7 +213,7 @@ def for_prompt(database: Database, recommender: "Recommender", text: str, wish: 
         def shared(candidate: Facts) -> ranking.Shared:
             return ranking.shared_with_prompt(words, candidate, rarities.of_tag, rarities.of_word)
 
-        chosen = _choose(connection, _rank(connection, matches, facts, shared), wish)
+        chosen = _choose(connection, _rank(connection, matches, facts, shared, learned), wish)
         items = _show(connection, chosen, wish, to_prompt=True)
         named = _tags_of(connection, prompt)
         for item in items:
@@ -259,6 +263,7 @@ def _rank(
     matches: "Sequence[Match]",
     facts: dict[int, Facts],
     shared: Callable[[Facts], ranking.Shared],
+    learned: Learned,
 ) -> list[_Ranked]:
     qualities = evidence.qualities(connection, list(facts))
     ranked = [
@@ -269,6 +274,7 @@ def _rank(
             quality=ranking.quality_boost(qualities.get(match.pk)),
             popularity=ranking.popularity_boost(known.downloads),
             together=ranking.together_boost(common.used_together),
+            liked=preferences.liked(learned.profile, known),
         )
         for match in matches
         if (known := facts.get(match.pk)) is not None
@@ -359,18 +365,20 @@ def _item(
 ) -> dict[str, Any]:
     facts, shared = item.facts, item.shared
     similarities = {space: float(item.match.similarities.get(space, 0.0)) for space in _spaces()}
+    explanation = preferences.explained(ranking.explain(similarities, shared, to_prompt=to_prompt), item.liked)
     return {
         "lora_id": facts.id,
         "lora_name": facts.name,
         "lora_description": _shortened(summary),
         "similarity_score": item.match.score,
         "final_score": item.final,
-        "explanation": ranking.explain(similarities, shared, to_prompt=to_prompt) if explained else None,
+        "explanation": explanation if explained else None,
         **{f"{space}_similarity": score for space, score in similarities.items()},
         "lexical_boost": shared.worth,
         "quality_boost": item.quality,
         "popularity_boost": item.popularity,
         "used_together_boost": item.together,
+        "preference_boost": item.liked.boost,
         "shared": {
             "tags": shared.tags,
             "triggers": shared.triggers,

@@ -20,6 +20,7 @@ VECTORS = "vectors"
 """Prefix of the assets of the embedding spaces: `vectors/<space>`."""
 INDEX: AssetPath = ("indices", "recommend")
 PAIRS: AssetPath = ("use", "pairs")
+PROFILES: AssetPath = ("use", "profiles")
 NEAR_DUPLICATES: AssetPath = ("vectors", "near_duplicates")
 MARTS = "marts"
 """Prefix of the published tables: `marts/<name>`."""

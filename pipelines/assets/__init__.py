@@ -8,8 +8,8 @@ from pipelines.assets.indices import recommend
 from pipelines.assets.inspection import inspections
 from pipelines.assets.library import files
 from pipelines.assets.marts import marts
-from pipelines.assets.use import pairs
+from pipelines.assets.use import pairs, profiles
 from pipelines.assets.vectors import VECTORS
 
-ALL = [files, documents, adapters, inspections, *VECTORS, recommend, pairs, marts]
+ALL = [files, documents, adapters, inspections, *VECTORS, recommend, pairs, profiles, marts]
 """Every asset of the code location."""

@@ -12,15 +12,17 @@ from warehouse.contracts import Job, Tag, Trigger
     job_name=Job.LEARN_FROM_USE,
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Every five minutes: was anything delivered or generated that was not learned from yet? Then a run is "
-    "asked for. What is learned changes no more often than that, so that answers are kept in between.",
+    description="Every five minutes: was anything delivered, generated, activated or liked that was not learned from "
+    "yet? Then a run is asked for. What is learned changes no more often, so that answers are kept in between.",
 )
 def use_watch(
     context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.RunRequest | dg.SkipReason:
     """Look whether any use is new."""
     with warehouse.database.read() as connection:
-        if not learning.is_due(connection):
+        if not learning.pairs_due(connection, warehouse.settings) and not learning.profiles_due(
+            connection, warehouse.settings
+        ):
             return dg.SkipReason("nothing was used since the last time")
     under_way = context.instance.get_run_records(
         dg.RunsFilter(job_name=Job.LEARN_FROM_USE, statuses=UNFINISHED), limit=1

@@ -123,7 +123,7 @@ def similar(
             pk = adapters.pk_of(connection, meant.id)
             if pk is None:
                 raise CommandError(f"{meant.name!r} was deleted a moment ago")
-            learned = learning.about(connection, pk)
+            learned = learning.about(connection, settings_of(data), adapter_pk=pk)
         note(f"Similar to {printable(meant.name)}{f' ({printable(meant.version)})' if meant.version else ''}:")
         return recommending.similar(database, recommender, pk, wish, learned)
 
@@ -145,8 +145,10 @@ def recommend(
         raise CommandError("the prompt is empty: say what the picture shall show", Exit.USAGE)
 
     def ask(database: "Database", recommender: "Recommender", wish: "Wish") -> "Answer":
-        from serving import recommending
+        from serving import learning, recommending
 
-        return recommending.for_prompt(database, recommender, text, wish)
+        with database.read() as connection:
+            learned = learning.about(connection, settings_of(data))
+        return recommending.for_prompt(database, recommender, text, wish, learned)
 
     _show(_answer(data, limit, prompt_weights(), ask), as_json=as_json)

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.schemas.adapters import ADAPTER_ID
 
+PERSONAL = "Let what the holder of the key uses raise what is like it; false: as for somebody of whom nothing is known."
+
 _STRENGTH: dict[str, Any] = {
     "suggested_weight": 0.7,
     "evidence": "median 0.7 in 24 example images",
@@ -31,6 +33,7 @@ _ITEM: dict[str, Any] = {
     "quality_boost": 0.04,
     "popularity_boost": 0.03,
     "used_together_boost": 0.034,
+    "preference_boost": 0.0,
     "shared": {
         "tags": ["dragon", "ink"],
         "triggers": [],
@@ -65,6 +68,7 @@ _ANSWER: dict[str, Any] = {
         "limit": 10,
         "diversity": 0.0,
         "fold": False,
+        "personal": False,
         "index_generation": "20260101T080000-ab12cd34",
     },
     "generated_at": "2026-01-01T08:00:00Z",
@@ -117,6 +121,7 @@ class PromptQuestion(BaseModel):
     diversity: float = Field(0.0, ge=0, le=1, description="0 ranks by score alone, 1 avoids the like as far as it can.")
     available_only: bool = Field(False, description="Leave out adapters whose weight file is not here.")
     fold: bool = Field(False, description="Show versions and near-duplicates as one entry.")
+    personal: bool = Field(True, description=PERSONAL)
 
 
 class Shared(BaseModel):
@@ -158,8 +163,8 @@ class Recommendation(BaseModel):
     lora_description: str | None = Field(description="Plain text, shortened.")
     similarity_score: float = Field(description="Σ w·s / Σ w over the three spaces, 0..1.")
     final_score: float = Field(
-        description="1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity)(1 − used together): "
-        "similarity <= final <= 1."
+        description="1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity)(1 − used together)"
+        "(1 − preference): similarity <= final <= 1."
     )
     explanation: str | None = Field(description="Why it is in the list; null where explanations were not asked for.")
     semantic_similarity: float
@@ -171,6 +176,10 @@ class Recommendation(BaseModel):
     used_together_boost: float = Field(
         description="How often it was used together with the adapter that was asked about, on a logarithmic scale; "
         "0..0.05."
+    )
+    preference_boost: float = Field(
+        description="How much it is like what the holder of the key uses: tags, author, archetype, base model; "
+        "0..0.05, 0 where nothing is known."
     )
     shared: Shared
     version: str | None
@@ -195,6 +204,7 @@ class RecommendationConfig(BaseModel):
     limit: int
     diversity: float
     fold: bool
+    personal: bool = Field(description="Whether what the holder of the key prefers was known and counted.")
     index_generation: str | None
 
 

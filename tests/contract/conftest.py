@@ -20,9 +20,8 @@ import pytest
 from tests.contract.service import Service
 from tests.databases import scratch_database
 from tests.serving.conftest import KEYS, Server, scratch_settings
-from warehouse import ingest
+from warehouse import ingest, learning
 from warehouse.engine import Database
-from warehouse.learning import count_pairs
 from warehouse.marts import export_marts, snapshot_statistics
 from warehouse.samples import generate_library
 from warehouse.settings import Settings
@@ -68,7 +67,8 @@ class World:
 
     def learn(self) -> None:
         """What the run does that learns from use."""
-        count_pairs(self.database)
+        learning.count_pairs(self.database, self.settings)
+        learning.derive_profiles(self.database, self.settings)
 
     def client(self, name: str, **fields: Any) -> httpx.Client:
         """A client of the server with this name, which is started with these settings when it is first asked for."""

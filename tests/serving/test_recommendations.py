@@ -361,7 +361,7 @@ def used_together(library: Library, positions: Sequence[int], times: int = 1) ->
         for _ in range(times):
             job_id = new_id()
             connection.execute(insert(AdapterUse), [{**row, "job_id": job_id} for row in rows])
-    count_pairs(library.database)
+    count_pairs(library.database, library.settings)
 
 
 def test_popularity_is_bounded_and_shown(library: Library) -> None:

@@ -4,6 +4,16 @@ Belongs here: deriving, in steps that are bounded and committed one by one. Does
 `warehouse.audit`), and what is made of it when something is recommended (the API).
 """
 
-from warehouse.learning.pairs import PARTNERS, count_pairs, is_due, partners_of
+from warehouse.learning.pairs import PARTNERS, count_pairs, pairs_due, partners_of
+from warehouse.learning.profiles import Profile, derive_profiles, profile_of, profiles_due
 
-__all__ = ["PARTNERS", "count_pairs", "is_due", "partners_of"]
+__all__ = [
+    "PARTNERS",
+    "Profile",
+    "count_pairs",
+    "derive_profiles",
+    "pairs_due",
+    "partners_of",
+    "profile_of",
+    "profiles_due",
+]

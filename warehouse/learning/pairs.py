@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from warehouse.engine import Database
 from warehouse.ingest.report import StageReport
 from warehouse.models import Adapter, AdapterPair, AdapterUse, utc_now
+from warehouse.settings import Settings
 
 _MOST_USED: Final = 48
 _LATEST: Final = 16
@@ -40,11 +41,12 @@ class _Counted:
     forgotten: int
 
 
-def count_pairs(database: Database) -> StageReport:
-    """Count the uses that are not counted yet; each chunk is committed, so that a kill loses nothing."""
+def count_pairs(database: Database, settings: Settings) -> StageReport:
+    """Count the uses that are not counted yet, unless nothing is to be learned; each chunk is committed, so that a kill
+    loses nothing."""
     started = time.perf_counter()
     uses = pairs = forgotten = 0
-    while True:
+    while settings.learn_from_use:
         counted = database.transact(_count_some)
         uses, pairs, forgotten = uses + counted.uses, pairs + counted.pairs, forgotten + counted.forgotten
         if not counted.uses:
@@ -61,8 +63,10 @@ def count_pairs(database: Database) -> StageReport:
     )
 
 
-def is_due(connection: Connection) -> bool:
-    """Whether any use is not counted yet."""
+def pairs_due(connection: Connection, settings: Settings) -> bool:
+    """Whether any use is to be counted."""
+    if not settings.learn_from_use:
+        return False
     return connection.execute(select(AdapterUse.pk).where(AdapterUse.counted_at.is_(None)).limit(1)).first() is not None
 
 

@@ -10,9 +10,11 @@ from sqlalchemy import delete, event, func, insert, select
 from tests.warehouse.queries.library import adapter_values, insert_adapters
 from warehouse import learning
 from warehouse.engine import Database
+from warehouse.ingest.report import StageReport
 from warehouse.learning import PARTNERS, count_pairs
 from warehouse.learning.pairs import LARGEST_STACK
 from warehouse.models import Adapter, AdapterPair, AdapterUse
+from warehouse.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,6 +51,10 @@ class Uses:
             "used_at": START + timedelta(minutes=self._jobs),
         }
 
+    def learn(self) -> StageReport:
+        """Count what is not counted yet."""
+        return count_pairs(self.database, Settings(_env_file=None))
+
     def partners(self, position: int) -> dict[int, int]:
         """By position."""
         with self.database.read() as connection:
@@ -69,7 +75,7 @@ def uses(database: Database) -> Uses:
 
 def test_pairs_are_counted_from_both_sides(uses: Uses) -> None:
     uses.use([0, 1], [0, 1, 2], [3], [0, None], [2, 2])
-    report = count_pairs(uses.database)
+    report = uses.learn()
     assert uses.partners(0) == {1: 2, 2: 1}
     assert uses.partners(1) == {0: 2, 2: 1}
     assert uses.partners(2) == {0: 1, 1: 1}
@@ -79,23 +85,33 @@ def test_pairs_are_counted_from_both_sides(uses: Uses) -> None:
 
 def test_a_use_is_counted_once(uses: Uses) -> None:
     uses.use([0, 1])
-    count_pairs(uses.database)
-    assert count_pairs(uses.database).details["uses"] == 0
+    uses.learn()
+    assert uses.learn().details["uses"] == 0
     uses.use([1, 0], [1, 2])
-    count_pairs(uses.database)
+    uses.learn()
     assert (uses.partners(0), uses.partners(2)) == ({1: 2}, {1: 1})
 
 
 def test_it_is_due_while_a_use_is_not_counted(uses: Uses) -> None:
     def is_due() -> bool:
         with uses.database.read() as connection:
-            return learning.is_due(connection)
+            return learning.pairs_due(connection, Settings(_env_file=None))
 
     assert not is_due()
     uses.use([0, 1])
     assert is_due()
-    count_pairs(uses.database)
+    uses.learn()
     assert not is_due()
+
+
+def test_nothing_is_learned_where_the_setting_says_so(uses: Uses) -> None:
+    uses.use([0, 1])
+    off = Settings(_env_file=None, learn_from_use=False)
+    count_pairs(uses.database, off)
+    assert uses.every() == []
+    with uses.database.read() as connection:
+        assert not learning.pairs_due(connection, off)
+        assert learning.pairs_due(connection, Settings(_env_file=None))
 
 
 def test_nothing_is_counted_where_the_transaction_fails(uses: Uses) -> None:
@@ -108,32 +124,32 @@ def test_nothing_is_counted_where_the_transaction_fails(uses: Uses) -> None:
     event.listen(uses.database.engine, "before_cursor_execute", fail)
     try:
         with pytest.raises(RuntimeError, match="killed"):
-            count_pairs(uses.database)
+            uses.learn()
     finally:
         event.remove(uses.database.engine, "before_cursor_execute", fail)
     assert uses.every() == []
-    count_pairs(uses.database)
+    uses.learn()
     assert uses.partners(0) == {1: 1}
 
 
 def test_a_deleted_adapter_is_nobody_s_partner(uses: Uses) -> None:
     uses.use([0, 1], [0, 2], [1, 2])
-    count_pairs(uses.database)
+    uses.learn()
     with uses.database.write() as connection:
         connection.execute(delete(Adapter).where(Adapter.pk == uses.pks[0]))
     assert uses.every() == [(uses.pks[1], uses.pks[2], 1), (uses.pks[2], uses.pks[1], 1)]
     uses.use([0, 1])
-    count_pairs(uses.database)
+    uses.learn()
     assert uses.partners(1) == {2: 1}
 
 
 def test_a_stack_beyond_reason_tells_nothing(database: Database) -> None:
     uses = Uses(database, LARGEST_STACK + 1)
     uses.use(range(LARGEST_STACK + 1))
-    count_pairs(database)
+    uses.learn()
     assert uses.every() == []
     uses.use(range(LARGEST_STACK))
-    count_pairs(database)
+    uses.learn()
     assert len(uses.every()) == LARGEST_STACK * (LARGEST_STACK - 1)
 
 
@@ -146,7 +162,7 @@ def test_partners_are_bounded_and_the_much_used_stay(database: Database) -> None
     favourites = list(range(1, 21))
     uses.use(*_pairs_of(0, favourites), *_pairs_of(0, favourites))
     uses.use(*_pairs_of(0, range(21, PARTNERS + 41)))
-    report = count_pairs(database)
+    report = uses.learn()
     partners = uses.partners(0)
     assert len(partners) <= PARTNERS
     assert {position: partners[position] for position in favourites} == dict.fromkeys(favourites, 2)
@@ -163,10 +179,10 @@ def test_a_new_partner_has_time_to_become_a_favourite(database: Database) -> Non
     old = range(1, PARTNERS + 5)
     for _ in range(3):
         uses.use(*_pairs_of(0, old))
-    count_pairs(database)
+    uses.learn()
     newcomer = PARTNERS + 6
     for _ in range(5):
         uses.use([0, newcomer])
-        count_pairs(database)
+        uses.learn()
     assert uses.partners(0)[newcomer] == 5
     assert len(uses.partners(0)) <= PARTNERS
