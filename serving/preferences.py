@@ -17,7 +17,8 @@ from warehouse.queries.evidence import Facts
 PREFERENCE_LIMIT = 0.05
 _TAG, _AUTHOR, _ARCHETYPE, _BASE_MODEL = 0.6, 0.6, 0.3, 0.3
 """What a value is worth that all that the holder uses has, and nothing else of the library."""
-_NAMED = 3
+_NAMED, _TELLING = 3, 0.1
+"""So many are named at most, of those that are worth at least so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,10 @@ def liked(profile: Profile | None, candidate: Facts) -> Liked:
     ]
     found.sort(key=lambda item: (-item[0], item[1]))
     likeness = 1 - math.prod(1 - min(chance, 1.0) for chance, _ in found)
-    return Liked(PREFERENCE_LIMIT * profile.confidence * likeness, [words for _, words in found[:_NAMED]])
+    return Liked(
+        PREFERENCE_LIMIT * profile.confidence * likeness,
+        [words for chance, words in found[:_NAMED] if chance >= _TELLING],
+    )
 
 
 def _one(known: Mapping[str, float], value: str | None, worth: float, noun: str) -> list[tuple[float, str]]:

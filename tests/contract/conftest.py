@@ -66,9 +66,10 @@ class World:
         export_marts(self.database, self.settings)
 
     def learn(self) -> None:
-        """What the run does that learns from use."""
-        learning.count_pairs(self.database, self.settings)
-        learning.derive_profiles(self.database, self.settings)
+        """What the run does that learns from use, where keys are configured as on the server `guarded`."""
+        settings = self.settings_for(api_keys=KEYS)
+        learning.count_pairs(self.database, settings)
+        learning.derive_profiles(self.database, settings)
 
     def client(self, name: str, **fields: Any) -> httpx.Client:
         """A client of the server with this name, which is started with these settings when it is first asked for."""

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.contract.conftest import World
@@ -227,7 +228,7 @@ def test_what_is_used_together_is_raised(service: Service, world: World) -> None
     deliveries and generations"""
     word = service.name("Egret")
     asked, other, third = (embedded(service, name=f"{word} {n}", description=f"The {word} bird.") for n in range(3))
-    params = {"limit": 100, "similarity_threshold": 0}
+    params = {"limit": 100, "similarity_threshold": 0, "personal": "false"}
     before = {item["lora_id"]: item for item in similar(service, asked["id"], **params)}
     assert before[other["id"]]["shared"]["used_together"] is None
     assert before[other["id"]]["used_together_boost"] == 0
@@ -244,6 +245,45 @@ def test_what_is_used_together_is_raised(service: Service, world: World) -> None
     assert back[asked["id"]]["shared"]["used_together"] == 7
     service.ask("DELETE", f"/adapters/{other['id']}", 204)
     assert other["id"] not in {item["lora_id"] for item in similar(service, asked["id"], **params)}
+
+
+def test_what_the_holder_of_a_key_uses_is_raised(service: Service, world: World, guarded: httpx.Client) -> None:
+    """preference of a key holder from activations, likes and generations (opt-out); cold start falls back cleanly"""
+    word = service.name("Stork")
+    tag = word.lower()
+    asked, used, alike = (
+        embedded(service, name=f"{word} {n}", description=f"The {word} bird.", tags=[tag] if n else [])
+        for n in range(3)
+    )
+    path = f"/api/v1/recommendations/similar/{asked['id']}"
+
+    def ask(role: str, **params: Any) -> dict[str, dict[str, Any]]:
+        answer = guarded.get(
+            path, params={"limit": 100, "similarity_threshold": 0, **params}, headers={"X-API-Key": f"{role}-secret"}
+        )
+        assert answer.status_code == 200, answer.text
+        check_items(answer.json()["recommendations"])
+        return {item["lora_id"]: item for item in answer.json()["recommendations"]}
+
+    before = ask("editor", personal="false")
+    headers = {"X-API-Key": "editor-secret"}
+    for action in ("deactivate", "activate"):
+        response = guarded.post(f"/api/v1/adapters/{used['id']}/{action}", headers=headers)
+        assert response.status_code == 200
+    world.learn()
+    after = ask("editor")
+    assert 0 < after[alike["id"]]["preference_boost"] <= 0.05
+    assert f"tag {tag}" in after[alike["id"]]["explanation"]
+    assert after[alike["id"]]["final_score"] > before[alike["id"]]["final_score"]
+    assert ask("reader")[alike["id"]] == before[alike["id"]]
+    assert ask("editor", personal="false") == before
+    body = {"prompt": word, "similarity_threshold": 0}
+    boosts = {}
+    for personal in (True, False):
+        response = guarded.post("/api/v1/recommendations/prompt", json={**body, "personal": personal}, headers=headers)
+        items = {item["lora_id"]: item for item in response.json()["recommendations"]}
+        boosts[personal] = items[alike["id"]]["preference_boost"]
+    assert boosts[True] > boosts[False] == 0
 
 
 def test_a_kept_answer_never_outlives_what_it_says(service: Service) -> None:

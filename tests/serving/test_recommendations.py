@@ -25,7 +25,7 @@ from warehouse import migrations
 from warehouse.engine import Database, connect
 from warehouse.ids import new_id
 from warehouse.ingest.tombstones import bury
-from warehouse.learning import count_pairs
+from warehouse.learning import count_pairs, derive_profiles
 from warehouse.models import Adapter, AdapterDetail, AdapterUse, Duplicate, utc_now
 from warehouse.settings import Settings
 from warehouse.vectors.indices import publish_index
@@ -342,7 +342,50 @@ def test_what_was_used_together_is_raised_and_explained(own_library: Library) ->
     assert dragon == before[dragon["lora_id"]]
 
 
-def used_together(library: Library, positions: Sequence[int], times: int = 1) -> None:
+def test_what_is_like_what_somebody_uses_is_raised_and_explained(own_library: Library) -> None:
+    def asked(**params: Any) -> list[dict[str, dict[str, Any]]]:
+        answers = [own_library.similar(3, similarity_threshold=0, **params)]
+        answers.append(own_library.prompt("a photo", similarity_threshold=0, **params))
+        assert {answer["recommendation_config"]["personal"] for answer in answers} == {expected}
+        return [{item["lora_id"]: item for item in answer["recommendations"]} for answer in answers]
+
+    expected = False
+    before = asked()
+    assert {item["preference_boost"] for items in before for item in items.values()} == {0}
+    response = own_library.client.post(f"/api/v1/adapters/{own_library.ids[4]}/activate")
+    assert response.status_code == 200
+    assert asked() == before
+    derive_profiles(own_library.database, own_library.settings)
+    expected = True
+    for old, new in zip(before, asked(), strict=True):
+        gown = new[own_library.ids[5]]
+        assert 0 < gown["preference_boost"] <= 0.05
+        assert "like what you use (tag clothing, tag dress" in gown["explanation"]
+        assert gown["similarity_score"] == old[gown["lora_id"]]["similarity_score"]
+        gained = 1 - (1 - old[gown["lora_id"]]["final_score"]) * (1 - gown["preference_boost"])
+        assert gown["final_score"] == pytest.approx(gained)
+        station = new[own_library.ids[6]]
+        assert station["preference_boost"] < gown["preference_boost"] / 10
+        assert station["explanation"] == old[station["lora_id"]]["explanation"]
+    expected = False
+    assert asked(personal=False) == before
+
+
+def test_nothing_learned_is_used_where_the_setting_says_so(
+    sqlite_database: Database, settings_for: Callable[..., Settings]
+) -> None:
+    libraries = served(sqlite_database, settings_for(sqlite_database, learn_from_use=False))
+    library = next(libraries)
+    before = library.similar(0, similarity_threshold=0)["recommendations"]
+    learning = library.settings.model_copy(update={"learn_from_use": True})
+    used_together(library, [0, 4], times=5, settings=learning)
+    assert library.client.post(f"/api/v1/adapters/{library.ids[4]}/activate").status_code == 200
+    derive_profiles(library.database, learning)
+    assert library.similar(0, similarity_threshold=0)["recommendations"] == before
+    libraries.close()
+
+
+def used_together(library: Library, positions: Sequence[int], times: int = 1, settings: Settings | None = None) -> None:
     """What jobs with these adapters leave behind, and what is learned from it."""
     rows = [
         {
@@ -361,7 +404,7 @@ def used_together(library: Library, positions: Sequence[int], times: int = 1) ->
         for _ in range(times):
             job_id = new_id()
             connection.execute(insert(AdapterUse), [{**row, "job_id": job_id} for row in rows])
-    count_pairs(library.database, library.settings)
+    count_pairs(library.database, settings or library.settings)
 
 
 def test_popularity_is_bounded_and_shown(library: Library) -> None:
