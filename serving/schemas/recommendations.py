@@ -6,17 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.schemas.adapters import ADAPTER_ID
+from serving.schemas.strengths import STRENGTH_EXAMPLE, Strength
 
 PERSONAL = "Let what the holder of the key uses raise what is like it; false: as for somebody of whom nothing is known."
-
-_STRENGTH: dict[str, Any] = {
-    "suggested_weight": 0.7,
-    "evidence": "median 0.7 in 24 example images",
-    "count": 24,
-    "low": 0.6,
-    "high": 0.8,
-}
-
 
 _ITEM: dict[str, Any] = {
     "lora_id": ADAPTER_ID,
@@ -52,7 +44,7 @@ _ITEM: dict[str, Any] = {
     "preview_url": None,
     "folded": [],
     "in_prompt": False,
-    "strength": _STRENGTH,
+    "strength": STRENGTH_EXAMPLE,
 }
 
 
@@ -137,20 +129,6 @@ class Shared(BaseModel):
         description="How many prompts that were delivered or generated had both; null where none is known to, and for "
         "a prompt."
     )
-
-
-class Strength(BaseModel):
-    """The weight to use an adapter with, and how that is known."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_STRENGTH]})
-
-    suggested_weight: float = Field(
-        description="The median of its example images; where they state none, the weight that its metadata prefers."
-    )
-    evidence: str = Field(description="Where the weight is from, for people.")
-    count: int = Field(description="Example images that state a weight for it; 0: its metadata alone does.")
-    low: float | None = Field(description="A quarter of the example images state less; null without any.")
-    high: float | None = Field(description="A quarter of the example images state more; null without any.")
 
 
 class Recommendation(BaseModel):
@@ -279,7 +257,7 @@ class PromptAnswer(BaseModel):
                                 "text": "inkdragon",
                                 "reason": "trigger word of Ink Dragon",
                                 "lora_id": ADAPTER_ID,
-                                "strength": _STRENGTH,
+                                "strength": STRENGTH_EXAMPLE,
                             }
                         ],
                     },

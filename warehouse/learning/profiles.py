@@ -36,6 +36,8 @@ _ENOUGH: Final = 5.0
 """Uses at which half of a preference is believed."""
 _KEPT: Final[Mapping[str, int]] = {"tag": 32, "author_username": 16, "archetype": 8, "base_model": 8}
 """Values that a profile has at most, by facet."""
+_LEAST: Final = 0.05
+"""A smaller difference of shares is what chance makes."""
 _DECIMALS: Final = 2
 _USED, _ACTIVATED, _MARKED, _LIKED, _LOVED = 1.0, 1.0, 3.0, 1.0, 2.0
 """What a use, an activation, a mark on an adapter, and a picture rated 4, or 5 or marked, are worth."""
@@ -251,7 +253,7 @@ def _more(connection: Connection, facet: str, worth: Mapping[str, float], total:
     candidates = sorted(worth, key=lambda value: (-worth[value], value))[:_LATEST]
     counts = _counts(connection, facet, candidates)
     shares = {value: worth[value] / total - counts.get(value, 0) / max(library, 1) for value in candidates}
-    rounded = {value: share for value in candidates if (share := round(shares[value], _DECIMALS)) > 0}
+    rounded = {value: share for value in candidates if (share := round(shares[value], _DECIMALS)) >= _LEAST}
     kept = sorted(rounded, key=lambda value: (-rounded[value], value))[: _KEPT[facet]]
     return {value: rounded[value] for value in sorted(kept)}
 
