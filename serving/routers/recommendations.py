@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import msgspec
 from anyio import to_thread
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
 from serving import encoding, learning, problems, recommending
 from serving.answer_cache import Question
-from serving.deps import ActorDep, AdapterId, Services, ServicesDep
+from serving.deps import ActorDep, AdapterId, Services, ServicesDep, each_once
 from serving.embedding import IN_CALL
 from serving.learning import Learned
 from serving.orchestrator import LaunchError
@@ -122,6 +122,7 @@ Weight = Annotated[float | None, Query(ge=0, le=_MOST, allow_inf_nan=False, desc
     operation_id="find_similar",
     response_model=SimilarAnswer,
     responses=problems.documented(404, 422, 503),
+    dependencies=[Depends(each_once)],
 )
 def find_similar(
     services: ServicesDep,

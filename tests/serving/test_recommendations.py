@@ -431,6 +431,7 @@ def test_popularity_is_bounded_and_shown(library: Library) -> None:
         {"weight_semantic": "inf"},
         {"diversity": 2},
         {"nsfw_max": -1},
+        {"base_model": ["Pony", "Pony"]},
     ],
     ids=str,
 )
