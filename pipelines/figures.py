@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from warehouse.models import Adapter, Document, Duplicate, Embedding, File, Finding, Inspection, Root
+from warehouse.models import Adapter, AdapterPair, Document, Duplicate, Embedding, File, Finding, Inspection, Root
 
 Rows = list[dict[str, Any]]
 
@@ -28,6 +28,19 @@ def counts(
     """How many rows have each value of a column, most frequent first; NULL under the name `unknown`."""
     statement = select(column, func.count()).where(*where).group_by(column).order_by(func.count().desc(), column)
     return {unknown if value is None else str(value): count for value, count in connection.execute(statement)}
+
+
+def pairs(connection: Connection, limit: int) -> Rows:
+    """The adapters that were used together most."""
+    one, other = aliased(Adapter), aliased(Adapter)
+    statement = (
+        select(one.name.label("adapter"), other.name.label("other"), AdapterPair.uses.label("uses"))
+        .join(one, one.pk == AdapterPair.adapter_pk)
+        .join(other, other.pk == AdapterPair.other_pk)
+        .where(AdapterPair.adapter_pk < AdapterPair.other_pk)
+        .order_by(AdapterPair.uses.desc(), AdapterPair.adapter_pk, AdapterPair.other_pk)
+    )
+    return _rows(connection, statement.limit(limit))
 
 
 def root_paths(connection: Connection) -> list[str]:

@@ -11,6 +11,8 @@ ADAPTERS = dg.AssetKey(contracts.ADAPTERS)
 INSPECTIONS = dg.AssetKey(contracts.INSPECTIONS)
 INDEX = dg.AssetKey(contracts.INDEX)
 LEXICAL_INDEX = dg.AssetKey(contracts.LEXICAL_INDEX)
+PAIRS = dg.AssetKey(contracts.PAIRS)
+PROFILES = dg.AssetKey(contracts.PROFILES)
 NEAR_DUPLICATES = dg.AssetKey(contracts.NEAR_DUPLICATES)
 ANALYTICS = dg.AssetKey(contracts.ANALYTICS)
 

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import insert, select
 
-from pipelines.keys import ADAPTERS, ANALYTICS, DOCUMENTS, INDEX, INSPECTIONS
+from pipelines.keys import ADAPTERS, ANALYTICS, DOCUMENTS, INDEX, INSPECTIONS, PAIRS, PROFILES
 from warehouse.audit import SYNC
 from warehouse.contracts import MARTS, Job, Metadata, Tag
 from warehouse.engine import Database
@@ -74,7 +74,9 @@ def _is_table(key: str) -> bool:
 
 def changed_something(stages: Stages) -> bool:
     """Whether a run changed anything but the moment of a publication: tables are published anew at the end of every
-    sync, and count only where a run did nothing else."""
+    sync, and count only where a run did nothing else. What is learned from use changes no library."""
+    learned = {PAIRS.to_user_string(), PROFILES.to_user_string()}
+    stages = {key: counts for key, counts in stages.items() if key not in learned}
     others = {key: counts for key, counts in stages.items() if not _is_table(key)}
     return any(int(counts.get(Metadata.CHANGED, 0)) > 0 for counts in (others or stages).values())
 

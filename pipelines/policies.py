@@ -29,6 +29,7 @@ OWNERS = {
     "catalog": ["team:ingest"],
     "vectors": ["team:recommendations"],
     "indices": ["team:recommendations"],
+    "use": ["team:recommendations"],
     "marts": ["team:analytics"],
 }
 """Owner by group."""

@@ -9,7 +9,7 @@ import dagster as dg
 from sqlalchemy import ClauseElement, Column, Table
 from sqlalchemy.sql import visitors
 
-from pipelines.keys import ADAPTERS, DOCUMENTS, INSPECTIONS, LIBRARY_FILES
+from pipelines.keys import ADAPTERS, DOCUMENTS, INSPECTIONS, LIBRARY_FILES, PAIRS, PROFILES
 from warehouse.models import Base
 
 TABLES: Mapping[dg.AssetKey, Sequence[str]] = {
@@ -17,6 +17,8 @@ TABLES: Mapping[dg.AssetKey, Sequence[str]] = {
     DOCUMENTS: ("documents", "document_contents", "hash_claims"),
     ADAPTERS: ("adapters", "adapter_details", "adapter_tags", "adapter_search"),
     INSPECTIONS: ("inspections", "findings", "duplicates"),
+    PAIRS: ("adapter_pairs",),
+    PROFILES: ("use_profiles",),
 }
 """The tables that each asset writes; an embedding space is a part of one table, and not among them."""
 

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
+from serving.learning import NOTHING, Learned
 from serving.recommending import Answer, Wish
 from serving.version import VERSION
 from warehouse.engine import Database
@@ -28,7 +29,7 @@ from warehouse.ids import new_id
 from warehouse.queries import recommendations
 from warehouse.settings import Settings
 
-_FORMAT = 2
+_FORMAT = 3
 """Of what is kept and of how answers are computed; a change of either raises it."""
 _FLUSH_SECONDS = 1.0
 """One write transaction in so long at most."""
@@ -42,11 +43,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an answer answers: an adapter by number, or a prompt; and what is wished of it."""
+    """What an answer answers: an adapter by number, or a prompt; what is wished of it, and what was learned so far."""
 
     wish: Wish
     adapter_pk: int | None = None
     prompt: str | None = None
+    learned: Learned = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from serving import advice, composition, problems
+from serving import advice, composition, problems, strengths
 from serving.advice import Advice
 from serving.composition import Composition, Member, Token
 from warehouse import ids
@@ -130,6 +130,7 @@ def _member(row: StackRow) -> Member:
         author=row.author_username,
         licence=row.licence,
         scale=advice.scale(row.network_type, row.rank, row.alpha),
+        strength=strengths.suggested(row.strengths),
     )
 
 
@@ -182,4 +183,5 @@ def _detail(token: Token) -> dict[str, Any]:
         "trigger_text": member.trigger_text,
         "scale": member.scale,
         "effective_weight": advice.effective(token),
+        "strength": member.strength,
     }

@@ -39,6 +39,8 @@ class Member:
     licence: dict[str, Any] | None = None
     scale: float | None = None
     """What its file multiplies a weight by (alpha / rank); None is unknown."""
+    strength: dict[str, Any] | None = None
+    """Which weight is suggested, with the evidence; None where nothing tells."""
 
     @property
     def title(self) -> str:

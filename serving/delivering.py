@@ -7,7 +7,7 @@ Belongs here: what every route that queues something shares. Does not: routes, a
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from serving import problems
 from serving.delivery_parameters import MAX_DEPTH
+from warehouse.audit import Actor
 from warehouse.backends import BackendPlugin, Complaint, ParamsError, check_params, plugins
 from warehouse.jobs import Enqueued, JobKind, KeyReused, NewJob, UnstorableError, enqueue
 from warehouse.jobs.attachments import ATTACHED, detached
@@ -127,18 +128,21 @@ def _as_problem(complaints: Sequence[Complaint], places: Places) -> problems.Pro
 def put(
     connection: Connection,
     job: NewJob,
+    actor: Actor,
     *,
     idempotency_key: str | None = None,
     digest: str | None = None,
     places: Places = IN_BODY,
 ) -> Enqueued:
-    """Put a job into its lane, last in the caller's transaction. Have `LaneRuns` look after the lane once it commits.
+    """Put a job that somebody asks for into its lane, last in the caller's transaction. Have `LaneRuns` look after the
+    lane once it commits.
 
     Raises:
         Problem: 422, what the request holds cannot be stored, or its key came before with another request.
     """
     try:
-        return enqueue(connection, job, idempotency_key=idempotency_key, digest=digest)
+        asked = replace(job, actor=actor.key_name)
+        return enqueue(connection, asked, idempotency_key=idempotency_key, digest=digest)
     except UnstorableError as error:
         part, *rest = error.loc
         raise problems.invalid((*(places.prompt if part == "prompt" else places.params), *rest), str(error)) from error

@@ -3,12 +3,14 @@
 Dependencies are coroutines although none waits: FastAPI would run a plain function in a thread, at 0.1 ms each.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Header, Path
 from starlette.requests import HTTPConnection
 
+from serving import problems
 from serving.analysts import Analysts
 from serving.answer_cache import AnswerCache
 from serving.backends import Backends
@@ -68,6 +70,18 @@ async def _actor(connection: HTTPConnection) -> Actor:
 async def _address(connection: HTTPConnection) -> str | None:
     server = connection.scope.get("server")
     return str(server[0]) if server else None
+
+
+async def each_once(connection: HTTPConnection) -> None:
+    """For routes none of whose query parameters is a list: of one that is sent twice the last would count, unnoticed.
+
+    Raises:
+        Problem: 422.
+    """
+    counts = Counter(name for name, _ in connection.query_params.multi_items())
+    for name, count in counts.items():
+        if count > 1:
+            raise problems.invalid(("query", name), f"is sent {count} times: send it once")
 
 
 ServicesDep = Annotated[Services, Depends(_services)]

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from serving import backends, composing, delivering
 from serving.composing import Composed, Ingredient, UnknownAdaptersError
 from serving.delivering import Loc, Places
+from warehouse.audit import Actor
 from warehouse.engine import Database
 from warehouse.jobs import Enqueued, NewJob
 from warehouse.settings import Settings
@@ -121,7 +122,7 @@ def _digest(mode: str, texts: Texts, stack: Stack | None, params: Mapping[str, A
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def put(connection: Connection, prepared: Prepared, *, idempotency_key: str | None) -> Enqueued:
+def put(connection: Connection, prepared: Prepared, actor: Actor, *, idempotency_key: str | None) -> Enqueued:
     """Queue a generation, last in the caller's transaction. Have `LaneRuns` look after its lane once it commits.
 
     Raises:
@@ -129,5 +130,5 @@ def put(connection: Connection, prepared: Prepared, *, idempotency_key: str | No
     """
     digest = prepared.digest if idempotency_key is not None else None
     return delivering.put(
-        connection, prepared.job, idempotency_key=idempotency_key, digest=digest, places=prepared.places
+        connection, prepared.job, actor, idempotency_key=idempotency_key, digest=digest, places=prepared.places
     )

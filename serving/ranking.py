@@ -3,9 +3,10 @@
 Belongs here: what evidence is worth, boosts, the final score, diversity, folding. Does not: similarities
 (`warehouse.vectors`), and look-ups (`recommending`).
 
-The final score is 1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity): each part raises it, none beyond 1,
-and the further a candidate already is, the less they can add. Boosts are bounded so low that they order what is alike
-and never lift the unlike: popularity and quality are worth 0.05 each at most.
+The final score is 1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity)(1 − used together)
+(1 − preference): each part raises it, none beyond 1, and the further a candidate already is, the less they can add.
+Boosts are bounded so low that they order what is alike and never lift the unlike: popularity, quality, use together and
+preference (`preferences`) are worth 0.05 each at most.
 """
 
 import math
@@ -22,8 +23,11 @@ LEXICAL_LIMIT = 0.5
 """Of what two adapters share, and of a prompt where the word index does not say more."""
 QUALITY_LIMIT = 0.05
 POPULARITY_LIMIT = 0.05
+TOGETHER_LIMIT = 0.05
 _POPULAR = 1_000_000
 """Downloads at which popularity is worth all it can be."""
+_OFTEN = 20
+"""Uses at which being used together is worth all it can be."""
 _TRIGGER_WORTH, _NAME_WORTH, _TAG_WORTH = 0.45, 0.3, 0.2
 _WORD = re.compile(r"[^\W_]+")
 _SHORTEST_NAME_WORD = 3
@@ -66,6 +70,8 @@ class Shared:
     base_model: str | None = None
     author: str | None = None
     archetype: str | None = None
+    used_together: int | None = None
+    """How many prompts had both; None where none is known to."""
     worth: float = 0.0
     """The lexical boost, 0..1: of a prompt what the word index knows (`warehouse.lexical.fusion`), otherwise
     0..LEXICAL_LIMIT."""
@@ -161,9 +167,16 @@ def quality_boost(quality: float | None) -> float:
     return QUALITY_LIMIT * min(1.0, max(0.0, quality or 0.0))
 
 
-def final_score(similarity: float, lexical: float, quality: float, popularity: float) -> float:
+def together_boost(uses: int | None) -> float:
+    """0 (never, or not known) .. TOGETHER_LIMIT, by the logarithm of how often two were used together."""
+    if not uses:
+        return 0.0
+    return TOGETHER_LIMIT * min(1.0, math.log1p(uses) / math.log1p(_OFTEN))
+
+
+def final_score(similarity: float, *boosts: float) -> float:
     """All parts in one score, 0..1."""
-    return fusion.combined(similarity, lexical, quality, popularity)
+    return fusion.combined(similarity, *boosts)
 
 
 def diversified(
@@ -229,4 +242,6 @@ def explain(similarities: Mapping[Any, float], shared: Shared, *, to_prompt: boo
     ]
     if same:
         parts.append(f"same {', '.join(same)}")
+    if shared.used_together:
+        parts.append("used together " + ("once" if shared.used_together == 1 else f"{shared.used_together:,} times"))
     return "; ".join(parts) + "."

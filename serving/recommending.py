@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from serving import ranking
+from serving import preferences, ranking, strengths
 from serving.encoding import API
+from serving.learning import NOTHING, Learned
+from serving.preferences import Liked
 from serving.signing import Signer
 from warehouse import facets, fulltext, prompts
 from warehouse.engine import Database
@@ -74,10 +76,13 @@ class _Ranked:
     shared: ranking.Shared
     quality: float
     popularity: float
+    together: float
+    liked: Liked
 
     @property
     def final(self) -> float:
-        return ranking.final_score(self.match.score, self.shared.worth, self.quality, self.popularity)
+        boosts = (self.shared.worth, self.quality, self.popularity, self.together, self.liked.boost)
+        return ranking.final_score(self.match.score, *boosts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,9 @@ class _Rarities:
         return ranking.rarity_of(self._words[phrase], self._total)
 
 
-def similar(database: Database, recommender: "Recommender", target_pk: int, wish: Wish) -> Answer:
+def similar(
+    database: Database, recommender: "Recommender", target_pk: int, wish: Wish, learned: Learned = NOTHING
+) -> Answer:
     """What is similar to an adapter, without itself.
 
     Raises:
@@ -152,11 +159,13 @@ def similar(database: Database, recommender: "Recommender", target_pk: int, wish
         if target is None:
             raise TargetGoneError(f"adapter {target_pk} was deleted")
         rarities.note_tags({fulltext.fold(tag) for tag in target.tags})
+        together = dict(learned.together)
 
         def shared(candidate: Facts) -> ranking.Shared:
-            return ranking.shared_with_adapter(target, candidate, rarities.of_tag, rarities.of_word)
+            found = ranking.shared_with_adapter(target, candidate, rarities.of_tag, rarities.of_word)
+            return replace(found, used_together=together.get(candidate.pk))
 
-        ranked = _rank(connection, result.matches, facts, shared)
+        ranked = _rank(connection, result.matches, facts, shared, learned)
         items = _show(connection, _choose(connection, ranked, wish), wish, to_prompt=False)
     return Answer(items, result.searched, time.perf_counter() - began, result.generation)
 
@@ -184,7 +193,14 @@ def _nearest(database: Database, recommender: "Recommender", target_pk: int, wis
         return recommender.by_vectors(recommender.encode(texts), exclude={target_pk}, **options)
 
 
-def for_prompt(database: Database, recommender: "Recommender", words: LexicalSearcher, text: str, wish: Wish) -> Answer:
+def for_prompt(
+    database: Database,
+    recommender: "Recommender",
+    words: LexicalSearcher,
+    text: str,
+    wish: Wish,
+    learned: Learned = NOTHING,
+) -> Answer:
     """What fits a prompt, and what the prompt says."""
     began = time.perf_counter()
     prompt = prompts.parse(text)
@@ -211,18 +227,19 @@ def for_prompt(database: Database, recommender: "Recommender", words: LexicalSea
             score = found.get(candidate.pk)
             return known if score is None else replace(known, worth=fusion.evidence(score))
 
-        chosen = _choose(connection, _rank(connection, matches, facts, shared), wish)
+        chosen = _choose(connection, _rank(connection, matches, facts, shared, learned), wish)
         items = _show(connection, chosen, wish, to_prompt=True)
         named = _tags_of(connection, prompt)
         for item in items:
             item["in_prompt"] = any(item["lora_id"] == tag["lora_id"] for tag in named)
-        analysis = {
+        analysis: dict[str, Any] = {
             "text": prompt.text,
             "negative": prompt.negative,
             "lora_tags": named,
             "concepts": _concepts(known_tags, chosen),
             "suggested_additions": _suggestions(said, [group[0] for group in chosen[:_SUGGESTING]], rarities),
         }
+        strengths.lay_over(connection, [*analysis["lora_tags"], *analysis["suggested_additions"]])
     return Answer(items, result.searched, time.perf_counter() - began, result.generation, analysis)
 
 
@@ -274,15 +291,18 @@ def _rank(
     matches: "Sequence[Match]",
     facts: dict[int, Facts],
     shared: Callable[[Facts], ranking.Shared],
+    learned: Learned,
 ) -> list[_Ranked]:
     qualities = evidence.qualities(connection, list(facts))
     ranked = [
         _Ranked(
             facts=known,
             match=match,
-            shared=shared(known),
+            shared=(common := shared(known)),
             quality=ranking.quality_boost(qualities.get(match.pk)),
             popularity=ranking.popularity_boost(known.downloads),
+            together=ranking.together_boost(common.used_together),
+            liked=preferences.liked(learned.profile, known),
         )
         for match in matches
         if (known := facts.get(match.pk)) is not None
@@ -354,10 +374,12 @@ def _show(
     connection: Connection, chosen: Sequence[list[_Ranked]], wish: Wish, *, to_prompt: bool
 ) -> list[dict[str, Any]]:
     summaries = evidence.summaries(connection, [group[0].facts.pk for group in chosen], length=SUMMARY_CHARACTERS + 1)
-    return [
+    items = [
         _item(group[0], group[1:], summaries.get(group[0].facts.pk), explained=wish.explained, to_prompt=to_prompt)
         for group in chosen
     ]
+    strengths.lay_over(connection, items)
+    return items
 
 
 def _shortened(text: str | None) -> str | None:
@@ -371,17 +393,20 @@ def _item(
 ) -> dict[str, Any]:
     facts, shared = item.facts, item.shared
     similarities = {space: float(item.match.similarities.get(space, 0.0)) for space in _spaces()}
+    explanation = preferences.explained(ranking.explain(similarities, shared, to_prompt=to_prompt), item.liked)
     return {
         "lora_id": facts.id,
         "lora_name": facts.name,
         "lora_description": _shortened(summary),
         "similarity_score": item.match.score,
         "final_score": item.final,
-        "explanation": ranking.explain(similarities, shared, to_prompt=to_prompt) if explained else None,
+        "explanation": explanation if explained else None,
         **{f"{space}_similarity": score for space, score in similarities.items()},
         "lexical_boost": shared.worth,
         "quality_boost": item.quality,
         "popularity_boost": item.popularity,
+        "used_together_boost": item.together,
+        "preference_boost": item.liked.boost,
         "shared": {
             "tags": shared.tags,
             "triggers": shared.triggers,
@@ -389,6 +414,7 @@ def _item(
             "base_model": shared.base_model,
             "author": shared.author,
             "archetype": shared.archetype,
+            "used_together": shared.used_together,
         },
         "version": facts.version,
         "author_username": facts.author,

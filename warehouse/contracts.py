@@ -20,6 +20,8 @@ VECTORS = "vectors"
 """Prefix of the assets of the embedding spaces: `vectors/<space>`."""
 INDEX: AssetPath = ("indices", "recommend")
 LEXICAL_INDEX: AssetPath = ("indices", "lexical")
+PAIRS: AssetPath = ("use", "pairs")
+PROFILES: AssetPath = ("use", "profiles")
 NEAR_DUPLICATES: AssetPath = ("vectors", "near_duplicates")
 MARTS = "marts"
 """Prefix of the published tables: `marts/<name>`."""
@@ -39,9 +41,10 @@ class Job:
     SYNC_LIBRARY: Final = "sync_library"
     REFRESH_VECTORS: Final = "refresh_vectors"
     REFRESH_MARTS: Final = "refresh_marts"
+    LEARN_FROM_USE: Final = "learn_from_use"
     PRUNE_HISTORY: Final = "prune_history"
 
-    ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, PRUNE_HISTORY)
+    ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, LEARN_FROM_USE, PRUNE_HISTORY)
 
 
 class LaneJob:

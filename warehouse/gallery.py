@@ -9,22 +9,24 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from warehouse.audit import Actor
 from warehouse.models import GeneratedImage, utc_now
 
 _KEPT = GeneratedImage.deleted_at.is_(None)
 
 
-def rate(connection: Connection, image_id: str, rating: int | None) -> bool:
+def rate(connection: Connection, image_id: str, rating: int | None, actor: Actor) -> bool:
     """Rate a picture, 1..5, or take its rating away; whether there is such a one."""
-    return _set(connection, [image_id], rating=rating) == 1
+    return _set(connection, [image_id], actor, rating=rating) == 1
 
 
-def mark(connection: Connection, ids: Sequence[str], *, is_favorite: bool) -> int:
+def mark(connection: Connection, ids: Sequence[str], actor: Actor, *, is_favorite: bool) -> int:
     """Mark pictures, or take the mark away; how many there are of them."""
-    return _set(connection, ids, is_favorite=is_favorite)
+    return _set(connection, ids, actor, is_favorite=is_favorite)
 
 
-def _set(connection: Connection, ids: Sequence[str], **values: Any) -> int:
+def _set(connection: Connection, ids: Sequence[str], actor: Actor, **values: Any) -> int:
+    values |= {"judged_by": actor.key_name, "judged_at": utc_now()}
     return connection.execute(update(GeneratedImage).where(_KEPT, GeneratedImage.id.in_(ids)).values(**values)).rowcount
 
 

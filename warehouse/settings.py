@@ -202,6 +202,8 @@ class Settings(BaseSettings):
     """A word index whose prompts find their adapters by more than this worse than before is not published."""
     recommendation_cache_seconds: int = Field(default=3600, ge=0, le=7 * 24 * 3600)
     """For so long a recommendation is kept and answered again while nothing changed; 0 keeps none."""
+    learn_from_use: bool = True
+    """Whether recommendations learn from what is delivered, generated, activated and liked."""
     audit_keep_days: int = Field(default=365, ge=0, le=36_500)
     """Audit entries that are older are deleted; 0 keeps all. The database refuses to delete those of 30 days."""
     activity_keep_days: int = Field(default=365, ge=0, le=36_500)

@@ -8,7 +8,8 @@ from pipelines.assets.indices import lexical, recommend
 from pipelines.assets.inspection import inspections
 from pipelines.assets.library import files
 from pipelines.assets.marts import marts
+from pipelines.assets.use import pairs, profiles
 from pipelines.assets.vectors import VECTORS
 
-ALL = [files, documents, adapters, inspections, lexical, *VECTORS, recommend, marts]
+ALL = [files, documents, adapters, inspections, lexical, *VECTORS, recommend, pairs, profiles, marts]
 """Every asset of the code location."""

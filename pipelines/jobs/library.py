@@ -21,6 +21,12 @@ refresh_vectors = dg.define_asset_job(
     "model, or after many edits.",
 )
 
+learn_from_use = dg.define_asset_job(
+    Job.LEARN_FROM_USE,
+    selection=dg.AssetSelection.groups("use"),
+    description="Learn from what was delivered and generated since the last time. Costs nothing where nothing was.",
+)
+
 refresh_marts = dg.define_asset_job(
     Job.REFRESH_MARTS,
     selection=dg.AssetSelection.groups("marts"),

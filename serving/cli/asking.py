@@ -115,16 +115,17 @@ def similar(
         raise CommandError("the name is empty: give an adapter's name, words of it, or its id", Exit.USAGE)
 
     def ask(database: "Database", recommender: "Recommender", wish: "Wish") -> "Answer":
-        from serving import recommending
+        from serving import learning, recommending
         from warehouse.queries import adapters
 
         meant = _meant(database, wanted)
         with database.read() as connection:
             pk = adapters.pk_of(connection, meant.id)
-        if pk is None:
-            raise CommandError(f"{meant.name!r} was deleted a moment ago")
+            if pk is None:
+                raise CommandError(f"{meant.name!r} was deleted a moment ago")
+            learned = learning.about(connection, settings_of(data), adapter_pk=pk)
         note(f"Similar to {printable(meant.name)}{f' ({printable(meant.version)})' if meant.version else ''}:")
-        return recommending.similar(database, recommender, pk, wish)
+        return recommending.similar(database, recommender, pk, wish, learned)
 
     _show(_answer(data, limit, default_weights(), ask), as_json=as_json)
 
@@ -144,9 +145,13 @@ def recommend(
         raise CommandError("the prompt is empty: say what the picture shall show", Exit.USAGE)
 
     def ask(database: "Database", recommender: "Recommender", wish: "Wish") -> "Answer":
-        from serving import recommending
+        from serving import learning, recommending
         from warehouse.lexical.searching import LexicalSearcher
 
-        return recommending.for_prompt(database, recommender, LexicalSearcher(database, settings_of(data)), text, wish)
+        settings = settings_of(data)
+        with database.read() as connection:
+            learned = learning.about(connection, settings)
+        words = LexicalSearcher(database, settings)
+        return recommending.for_prompt(database, recommender, words, text, wish, learned)
 
     _show(_answer(data, limit, prompt_weights(), ask), as_json=as_json)

@@ -10,8 +10,9 @@ from serving import composing, delivering, encoding, problems
 from serving.composing import Composed, Ingredient, UnknownAdaptersError
 from serving.delivering import Places
 from serving.delivery_parameters import DeliveryError, delivery_parameters
-from serving.deps import Services, ServicesDep
+from serving.deps import ActorDep, Services, ServicesDep
 from serving.schemas.compose import ComposeAnswer, ComposeDelivery, ComposeQuestion
+from warehouse.audit import Actor
 from warehouse.jobs import JobStatus
 
 router = APIRouter(prefix="/compose", tags=["compose"])
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
     response_model=ComposeAnswer,
     responses=problems.documented(413, 422),
 )
-def compose_prompt(services: ServicesDep, question: ComposeQuestion) -> Response:
+def compose_prompt(services: ServicesDep, actor: ActorDep, question: ComposeQuestion) -> Response:
     """Prefix, one token for each active adapter, and suffix, with one space between.
 
     Explicit ordinals come first, ascending, then names. Of several adapters of a name the one with the largest weight
@@ -52,7 +53,7 @@ def compose_prompt(services: ServicesDep, question: ComposeQuestion) -> Response
         raise composing.unknown_adapters(("body", "adapters"), ingredients or [], error) from error
     answer = composing.content(composed)
     if delivery is not None:
-        answer["delivery"] = _queue(services, composed.composition.prompt, *delivery)
+        answer["delivery"] = _queue(services, actor, composed.composition.prompt, *delivery)
     _record(composed)
     return encoding.answer(answer)
 
@@ -66,11 +67,11 @@ def _delivery(asked: ComposeDelivery | None) -> tuple[str, dict[str, Any]] | Non
         raise problems.invalid(("body", "delivery", *error.loc), str(error)) from error
 
 
-def _queue(services: Services, prompt: str, mode: str, params: dict[str, Any]) -> dict[str, str]:
+def _queue(services: Services, actor: Actor, prompt: str, mode: str, params: dict[str, Any]) -> dict[str, str]:
     """Queue a prompt for delivery: `{"id", "status"}`."""
     job = delivering.prepare(mode, prompt, params, services.settings, places=_DELIVERY)
     with services.database.write() as connection:
-        queued = delivering.put(connection, job, places=_DELIVERY)
+        queued = delivering.put(connection, job, actor, places=_DELIVERY)
     services.runs.look_after(queued.lane)
     return {"id": queued.id, "status": JobStatus.PENDING.value}
 

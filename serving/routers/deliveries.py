@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response
 
 from serving import delivering, encoding, job_lists, problems
-from serving.deps import IdempotencyKey, Services, ServicesDep
+from serving.deps import ActorDep, IdempotencyKey, Services, ServicesDep
 from serving.job_lists import Paging
 from serving.schemas.deliveries import (
     DELIVERY_ID,
@@ -46,11 +46,13 @@ def shown(row: JobRow, result: dict[str, Any] | None) -> dict[str, Any]:
     status_code=HTTPStatus.CREATED,
     responses=problems.documented(422),
 )
-def create_delivery(services: ServicesDep, body: NewDelivery, idempotency_key: IdempotencyKey = None) -> Response:
+def create_delivery(
+    services: ServicesDep, actor: ActorDep, body: NewDelivery, idempotency_key: IdempotencyKey = None
+) -> Response:
     """Queues the delivery and answers at once, whatever the target does; `GET` of its id tells the rest."""
     job = delivering.prepare(body.mode, body.prompt, body.params, services.settings)
     with services.database.write() as connection:
-        queued = delivering.put(connection, job, idempotency_key=idempotency_key)
+        queued = delivering.put(connection, job, actor, idempotency_key=idempotency_key)
     services.runs.look_after(queued.lane)
     answer = encoding.answer({"delivery_id": queued.id, "status": JobStatus.PENDING.value}, HTTPStatus.CREATED)
     answer.headers["Location"] = f"{encoding.API}/deliveries/{queued.id}"

@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from serving import composing, encoding, generating, job_lists, problems, waiting
 from serving.backends import Report
 from serving.composing import Ingredient
-from serving.deps import IdempotencyKey, Services, ServicesDep
+from serving.deps import ActorDep, IdempotencyKey, Services, ServicesDep
 from serving.generating import Prepared, Stack, Texts
 from serving.job_lists import Paging
 from serving.live import Listener
@@ -37,6 +37,7 @@ from serving.schemas.generation import (
 )
 from serving.waiting import Ending
 from warehouse import jobs
+from warehouse.audit import Actor
 from warehouse.generating import FAILURE, LORA_REPORT, Failure
 from warehouse.jobs import Enqueued, JobKind, JobStateError, JobStatus
 from warehouse.queries import jobs as queries
@@ -147,18 +148,20 @@ def _composed(services: Services, question: ComposedGenerationQuestion) -> Prepa
     )
 
 
-def _put(services: Services, prepared: Prepared, key: str | None) -> Enqueued:
+def _put(services: Services, actor: Actor, prepared: Prepared, key: str | None) -> Enqueued:
     with services.database.write() as connection:
-        queued = generating.put(connection, prepared, idempotency_key=key)
+        queued = generating.put(connection, prepared, actor, idempotency_key=key)
     services.runs.look_after(queued.lane)
     return queued
 
 
-async def _made(services: Services, request: Request, prepared: Prepared, key: str | None) -> dict[str, Any]:
+async def _made(
+    services: Services, request: Request, actor: Actor, prepared: Prepared, key: str | None
+) -> dict[str, Any]:
     """Queue a generation and wait for its end; its pictures as answers show them."""
     async with services.hub.listening() as listener:
         listener.unsubscribe(None)
-        queued = await run_in_threadpool(_put, services, prepared, key)
+        queued = await run_in_threadpool(_put, services, actor, prepared, key)
         await _wait(services, request, listener, queued.id, is_ours=key is None)
     row = await run_in_threadpool(waiting.read, services.database, queued.id)
     if row is None or row.status != JobStatus.SUCCEEDED.value:
@@ -233,7 +236,11 @@ def _failure(row: JobRow) -> Failure | None:
     responses=problems.documented(*_PROBLEMS),
 )
 async def generate(
-    services: ServicesDep, request: Request, body: GenerationQuestion, idempotency_key: IdempotencyKey = None
+    services: ServicesDep,
+    request: Request,
+    actor: ActorDep,
+    body: GenerationQuestion,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Pictures by the backend, which is given one generation at a time: this one comes before those that were queued.
 
@@ -244,7 +251,7 @@ async def generate(
     422 it does not take these parameters, 409 somebody cancelled it.
     """
     prepared = await run_in_threadpool(_plain, services, body, generating.WAITED_FOR)
-    return encoding.answer(await _made(services, request, prepared, idempotency_key))
+    return encoding.answer(await _made(services, request, actor, prepared, idempotency_key))
 
 
 @router.post(
@@ -255,11 +262,15 @@ async def generate(
     responses=problems.documented(*_PROBLEMS),
 )
 async def compose_and_generate(
-    services: ServicesDep, request: Request, body: ComposedGenerationQuestion, idempotency_key: IdempotencyKey = None
+    services: ServicesDep,
+    request: Request,
+    actor: ActorDep,
+    body: ComposedGenerationQuestion,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """The fields of `POST /compose` beside the parameters of `generate`; answers like it, with the composition."""
     prepared = await run_in_threadpool(_composed, services, body)
-    answer = await _made(services, request, prepared, idempotency_key)
+    answer = await _made(services, request, actor, prepared, idempotency_key)
     assert prepared.composed is not None
     return encoding.answer(answer | {"composition": composing.content(prepared.composed)})
 
@@ -273,11 +284,11 @@ async def compose_and_generate(
     responses=problems.documented(413, 422, 503),
 )
 def queue_generation(
-    services: ServicesDep, body: GenerationQuestion, idempotency_key: IdempotencyKey = None
+    services: ServicesDep, actor: ActorDep, body: GenerationQuestion, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Takes what `generate` takes and answers at once, whatever the backend does; the job tells the rest."""
     prepared = _plain(services, body, generating.QUEUED)
-    queued = _put(services, prepared, idempotency_key)
+    queued = _put(services, actor, prepared, idempotency_key)
     answer = encoding.answer(
         {
             "job_id": queued.id,

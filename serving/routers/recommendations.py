@@ -6,17 +6,19 @@ from typing import Annotated, Any
 
 import msgspec
 from anyio import to_thread
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
-from serving import encoding, problems, recommending
+from serving import encoding, learning, problems, recommending
 from serving.answer_cache import Question
-from serving.deps import ActorDep, AdapterId, Services, ServicesDep
+from serving.deps import ActorDep, AdapterId, Services, ServicesDep, each_once
 from serving.embedding import IN_CALL
+from serving.learning import Learned
 from serving.orchestrator import LaunchError
 from serving.recommending import Answer, TargetGoneError, Wish
 from serving.routers.adapters import known_id
 from serving.schemas.recommendations import (
+    PERSONAL,
     BatchQuestion,
     ComputeQuestion,
     EmbeddingBatch,
@@ -91,7 +93,7 @@ def parse_weights(text: str | None, single: dict[str, float | None]) -> dict[Spa
     )
 
 
-def _answered(services: Services, answer: Answer, wish: Wish) -> dict[str, Any]:
+def _answered(services: Services, answer: Answer, wish: Wish, learned: Learned) -> dict[str, Any]:
     return {
         "recommendations": recommending.signed(answer.items, services.signer),
         "total_candidates": answer.searched,
@@ -103,6 +105,7 @@ def _answered(services: Services, answer: Answer, wish: Wish) -> dict[str, Any]:
             "limit": wish.limit,
             "diversity": wish.diversity,
             "fold": wish.fold,
+            "personal": learned.profile is not None,
             "index_generation": answer.generation,
         },
         "generated_at": answer.at,
@@ -119,9 +122,11 @@ Weight = Annotated[float | None, Query(ge=0, le=_MOST, allow_inf_nan=False, desc
     operation_id="find_similar",
     response_model=SimilarAnswer,
     responses=problems.documented(404, 422, 503),
+    dependencies=[Depends(each_once)],
 )
 def find_similar(
     services: ServicesDep,
+    actor: ActorDep,
     adapter_id: AdapterId,
     *,
     limit: Annotated[int, Query(ge=1, le=100, description="Recommendations at most.")] = 10,
@@ -150,6 +155,7 @@ def find_similar(
     diversify_results: Annotated[bool, Query(description=f"The same as `diversity={_DIVERSE}`.")] = False,
     available_only: Annotated[bool, Query(description="Leave out adapters whose weight file is not here.")] = False,
     fold: Annotated[bool, Query(description="Show versions and near-duplicates as one entry.")] = False,
+    personal: Annotated[bool, Query(description=PERSONAL)] = True,
     include_explanations: Annotated[bool, Query(description="Say why each is in the list.")] = True,
 ) -> Response:
     """The nearest adapters over three spaces at any weighting, ordered by `final_score`, with every score shown.
@@ -168,13 +174,18 @@ def find_similar(
     )
     pk = _pk_of(services, adapter_id)
     recommender = services.recommender.get()
+    with services.database.read() as connection:
+        learned = learning.about(
+            connection, services.settings, adapter_pk=pk, key_name=actor.key_name, personal=personal
+        )
     try:
         answer = services.answers.ask(
-            Question(wish, adapter_pk=pk), lambda: recommending.similar(services.database, recommender, pk, wish)
+            Question(wish, adapter_pk=pk, learned=learned),
+            lambda: recommending.similar(services.database, recommender, pk, wish, learned),
         )
     except TargetGoneError as error:
         raise problems.not_found("adapter", adapter_id) from error
-    return encoding.answer(_answered(services, answer, wish))
+    return encoding.answer(_answered(services, answer, wish, learned))
 
 
 def _search_filter(base_model: str | None, nsfw_max: int | None, *, available_only: bool) -> SearchFilter:
@@ -194,7 +205,7 @@ def _weights_of(weights: Weights | None) -> dict[SpaceName, float]:
     response_model=PromptAnswer,
     responses=problems.documented(413, 422, 503),
 )
-def recommend_for_prompt(services: ServicesDep, question: PromptQuestion) -> Response:
+def recommend_for_prompt(services: ServicesDep, actor: ActorDep, question: PromptQuestion) -> Response:
     """Adapters for a prompt: by meaning, and by the trigger words, tags and names that occur in it.
 
     LoRA tags, weights and the negative prompt are understood and set aside; `prompt_analysis` says what was found.
@@ -210,11 +221,13 @@ def recommend_for_prompt(services: ServicesDep, question: PromptQuestion) -> Res
         fold=question.fold,
     )
     recommender = services.recommender.get()
+    with services.database.read() as connection:
+        learned = learning.about(connection, services.settings, key_name=actor.key_name, personal=question.personal)
     answer = services.answers.ask(
-        Question(wish, prompt=question.prompt),
-        lambda: recommending.for_prompt(services.database, recommender, services.words, question.prompt, wish),
+        Question(wish, prompt=question.prompt, learned=learned),
+        lambda: recommending.for_prompt(services.database, recommender, services.words, question.prompt, wish, learned),
     )
-    return encoding.answer({**_answered(services, answer, wish), "prompt_analysis": answer.analysis})
+    return encoding.answer({**_answered(services, answer, wish, learned), "prompt_analysis": answer.analysis})
 
 
 @router.post(

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from serving import encoding, problems
 from serving.archives import Entry, archive
-from serving.deps import Services, ServicesDep
+from serving.deps import ActorDep, Services, ServicesDep
 from serving.schemas.adapter_changes import Moment
 from serving.schemas.results import (
     RESULT_ID,
@@ -254,11 +254,11 @@ def delete_result(services: ServicesDep, result_id: ResultId) -> Response:
     response_model=ChangedResults,
     responses=problems.documented(422),
 )
-def mark_results(services: ServicesDep, body: ManyFavorites) -> Response:
+def mark_results(services: ServicesDep, actor: ActorDep, body: ManyFavorites) -> Response:
     """Marks all of them that are there, or takes the mark away, in one transaction; the rest is named."""
     with services.database.write() as connection:
         known = _known(body.ids)
-        gallery.mark(connection, known, is_favorite=body.is_favorite)
+        gallery.mark(connection, known, actor, is_favorite=body.is_favorite)
         found = list(queries.by_ids(connection, known))
     return encoding.answer({"changed": len(found), "not_found": _not_among(body.ids, found)})
 
@@ -270,10 +270,10 @@ def mark_results(services: ServicesDep, body: ManyFavorites) -> Response:
     response_model=ImageResult,
     responses=problems.documented(404, 422),
 )
-def rate_result(services: ServicesDep, result_id: ResultId, body: Rating) -> Response:
+def rate_result(services: ServicesDep, actor: ActorDep, result_id: ResultId, body: Rating) -> Response:
     """From 1 to 5; null, or 0, takes the rating away."""
     with services.database.write() as connection:
-        gallery.rate(connection, problems.canonical_id("result", result_id), body.rating or None)
+        gallery.rate(connection, problems.canonical_id("result", result_id), body.rating or None, actor)
     return encoding.answer(shown(services, _find(services, result_id)))
 
 
@@ -284,10 +284,10 @@ def rate_result(services: ServicesDep, result_id: ResultId, body: Rating) -> Res
     response_model=ImageResult,
     responses=problems.documented(404, 422),
 )
-def mark_result(services: ServicesDep, result_id: ResultId, body: Favorite) -> Response:
+def mark_result(services: ServicesDep, actor: ActorDep, result_id: ResultId, body: Favorite) -> Response:
     """Marks it as a favourite, or takes the mark away."""
     with services.database.write() as connection:
-        gallery.mark(connection, [problems.canonical_id("result", result_id)], is_favorite=body.is_favorite)
+        gallery.mark(connection, [problems.canonical_id("result", result_id)], actor, is_favorite=body.is_favorite)
     return encoding.answer(shown(services, _find(services, result_id)))
 
 

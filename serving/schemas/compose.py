@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from serving.advice import Permission
 from serving.composing import MAX_MEMBERS
 from serving.schemas.adapters import ADAPTER_ID
+from serving.schemas.strengths import STRENGTH_EXAMPLE, Strength
 from warehouse.compatibility import Verdict
 
 MAX_TEXT = 20_000
@@ -90,6 +91,7 @@ class ComposedAdapter(BaseModel):
     trigger_text: str | None = Field(description="What `include_triggers` adds for it.")
     scale: float | None = Field(description="Alpha / rank of its file; null is unknown.")
     effective_weight: float | None = Field(description="Weight × scale; null is unknown.")
+    strength: Strength | None = Field(description="Which weight is suggested; null where nothing tells.")
 
 
 class BaseModelUse(BaseModel):
@@ -222,6 +224,7 @@ class ComposeAnswer(BaseModel):
                             "trigger_text": "inkdragon, flowing ink",
                             "scale": 0.5,
                             "effective_weight": 0.4,
+                            "strength": STRENGTH_EXAMPLE,
                         }
                     ],
                     "advice": {

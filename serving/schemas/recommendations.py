@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.schemas.adapters import ADAPTER_ID
+from serving.schemas.strengths import STRENGTH_EXAMPLE, Strength
+
+PERSONAL = "Let what the holder of the key uses raise what is like it; false: as for somebody of whom nothing is known."
 
 _ITEM: dict[str, Any] = {
     "lora_id": ADAPTER_ID,
@@ -13,13 +16,16 @@ _ITEM: dict[str, Any] = {
     "lora_description": "Dragons in flowing ink.",
     "similarity_score": 0.71,
     "final_score": 0.76,
-    "explanation": "Similar in how it looks (0.80) and what it is (0.74); shares the tags dragon, ink.",
+    "explanation": "Similar in how it looks (0.80) and what it is (0.74); shares the tags dragon, ink; used together 7 "
+    "times.",
     "semantic_similarity": 0.74,
     "artistic_similarity": 0.8,
     "technical_similarity": 0.6,
     "lexical_boost": 0.08,
     "quality_boost": 0.04,
     "popularity_boost": 0.03,
+    "used_together_boost": 0.034,
+    "preference_boost": 0.0,
     "shared": {
         "tags": ["dragon", "ink"],
         "triggers": [],
@@ -27,6 +33,7 @@ _ITEM: dict[str, Any] = {
         "base_model": "SDXL 1.0",
         "author": None,
         "archetype": "style",
+        "used_together": 7,
     },
     "version": "v1.0",
     "author_username": "brushwork",
@@ -37,6 +44,7 @@ _ITEM: dict[str, Any] = {
     "preview_url": None,
     "folded": [],
     "in_prompt": False,
+    "strength": STRENGTH_EXAMPLE,
 }
 
 
@@ -52,6 +60,7 @@ _ANSWER: dict[str, Any] = {
         "limit": 10,
         "diversity": 0.0,
         "fold": False,
+        "personal": False,
         "index_generation": "20260101T080000-ab12cd34",
     },
     "generated_at": "2026-01-01T08:00:00Z",
@@ -104,6 +113,7 @@ class PromptQuestion(BaseModel):
     diversity: float = Field(0.0, ge=0, le=1, description="0 ranks by score alone, 1 avoids the like as far as it can.")
     available_only: bool = Field(False, description="Leave out adapters whose weight file is not here.")
     fold: bool = Field(False, description="Show versions and near-duplicates as one entry.")
+    personal: bool = Field(True, description=PERSONAL)
 
 
 class Shared(BaseModel):
@@ -115,6 +125,10 @@ class Shared(BaseModel):
     base_model: str | None
     author: str | None
     archetype: str | None
+    used_together: int | None = Field(
+        description="How many prompts that were delivered or generated had both; null where none is known to, and for "
+        "a prompt."
+    )
 
 
 class Recommendation(BaseModel):
@@ -127,7 +141,8 @@ class Recommendation(BaseModel):
     lora_description: str | None = Field(description="Plain text, shortened.")
     similarity_score: float = Field(description="Σ w·s / Σ w over the three spaces, 0..1.")
     final_score: float = Field(
-        description="1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity): similarity <= final <= 1."
+        description="1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity)(1 − used together)"
+        "(1 − preference): similarity <= final <= 1."
     )
     explanation: str | None = Field(description="Why it is in the list; null where explanations were not asked for.")
     semantic_similarity: float
@@ -136,6 +151,14 @@ class Recommendation(BaseModel):
     lexical_boost: float = Field(description="Words in common, weighted by their rarity; 0..1.")
     quality_boost: float = Field(description="How much is known of the adapter; 0..0.05.")
     popularity_boost: float = Field(description="Downloads, on a logarithmic scale; 0..0.05.")
+    used_together_boost: float = Field(
+        description="How often it was used together with the adapter that was asked about, on a logarithmic scale; "
+        "0..0.05."
+    )
+    preference_boost: float = Field(
+        description="How much it is like what the holder of the key uses: tags, author, archetype, base model; "
+        "0..0.05, 0 where nothing is known."
+    )
     shared: Shared
     version: str | None
     author_username: str | None
@@ -148,6 +171,7 @@ class Recommendation(BaseModel):
     folded: list[str] = Field(
         description="With `fold`: ids of the versions and near-duplicates that this entry stands for."
     )
+    strength: Strength | None = Field(description="Which weight to use it with; null where nothing tells.")
 
 
 class RecommendationConfig(BaseModel):
@@ -158,6 +182,7 @@ class RecommendationConfig(BaseModel):
     limit: int
     diversity: float
     fold: bool
+    personal: bool = Field(description="Whether what the holder of the key prefers was known and counted.")
     index_generation: str | None
 
 
@@ -182,6 +207,7 @@ class PromptLora(BaseModel):
     name: str
     weight: float | None
     lora_id: str | None = Field(description="The adapter of this library that has the name.")
+    strength: Strength | None = Field(description="Which weight to use that adapter with; null where nothing tells.")
 
 
 class Concept(BaseModel):
@@ -198,6 +224,7 @@ class Suggestion(BaseModel):
     text: str
     reason: str
     lora_id: str | None
+    strength: Strength | None = Field(description="Which weight to use that adapter with; null where nothing tells.")
 
 
 class PromptAnalysis(BaseModel):
@@ -221,13 +248,16 @@ class PromptAnswer(BaseModel):
                     "prompt_analysis": {
                         "text": "a dragon over a misty valley, ink wash",
                         "negative": "",
-                        "lora_tags": [{"kind": "lora", "name": "Paper Texture", "weight": 0.6, "lora_id": None}],
+                        "lora_tags": [
+                            {"kind": "lora", "name": "Paper Texture", "weight": 0.6, "lora_id": None, "strength": None}
+                        ],
                         "concepts": [{"concept": "dragon", "kind": "tag", "count": 7}],
                         "suggested_additions": [
                             {
                                 "text": "inkdragon",
                                 "reason": "trigger word of Ink Dragon",
                                 "lora_id": ADAPTER_ID,
+                                "strength": STRENGTH_EXAMPLE,
                             }
                         ],
                     },

@@ -20,7 +20,7 @@ import pytest
 from tests.contract.service import Service
 from tests.databases import scratch_database
 from tests.serving.conftest import KEYS, Server, scratch_settings
-from warehouse import ingest
+from warehouse import ingest, learning
 from warehouse.engine import Database
 from warehouse.marts import export_marts, snapshot_statistics
 from warehouse.samples import generate_library
@@ -64,6 +64,12 @@ class World:
         find_near_duplicates(self.database, self.settings)
         snapshot_statistics(self.database, datetime.now(UTC).date())
         export_marts(self.database, self.settings)
+
+    def learn(self) -> None:
+        """What the run does that learns from use, where keys are configured as on the server `guarded`."""
+        settings = self.settings_for(api_keys=KEYS)
+        learning.count_pairs(self.database, settings)
+        learning.derive_profiles(self.database, settings)
 
     def client(self, name: str, **fields: Any) -> httpx.Client:
         """A client of the server with this name, which is started with these settings when it is first asked for."""

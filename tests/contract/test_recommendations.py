@@ -3,10 +3,13 @@
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.contract.conftest import World
 from tests.contract.service import UNKNOWN_ID, Service
+from tests.warehouse.ingest.library import model, version
+from warehouse import jobs
 
 SPACES = ("semantic", "artistic", "technical")
 ITEM = {"lora_id", "lora_name", "lora_description", "similarity_score", "final_score", "explanation"}
@@ -207,6 +210,82 @@ def test_a_new_adapter_is_found_and_a_deleted_one_is_not(service: Service) -> No
     assert other["id"] not in {item["lora_id"] for item in found}
 
 
+def deliver(service: Service, world: World, *adapters: dict[str, Any]) -> None:
+    """A prompt with these adapters is asked for and arrives."""
+    prompt = " ".join(f"<lora:{adapter['name']}:1>" for adapter in adapters)
+    body = {"prompt": prompt, "mode": "cli", "params": {"command": "print"}}
+    delivery_id = service.post("/deliveries", body, 201)["delivery_id"]
+    # What the lane does with whatever waits, without the run of Dagster.
+    with world.database.write() as connection:
+        taken = jobs.claim(connection, "cli", "contract", "run", limit=1_000)
+        ended = [jobs.Ended(job, jobs.JobStatus.SUCCEEDED, {}) for job in taken]
+        jobs.update_jobs(connection, "contract", list(ended))
+    assert delivery_id in {job.id for job in taken}
+
+
+def test_what_is_used_together_is_raised(service: Service, world: World) -> None:
+    """the explanation names what is shared (…, used together), … boosts bounded and shown; used-together from
+    deliveries and generations"""
+    word = service.name("Egret")
+    asked, other, third = (embedded(service, name=f"{word} {n}", description=f"The {word} bird.") for n in range(3))
+    params = {"limit": 100, "similarity_threshold": 0, "personal": "false"}
+    before = {item["lora_id"]: item for item in similar(service, asked["id"], **params)}
+    assert before[other["id"]]["shared"]["used_together"] is None
+    assert before[other["id"]]["used_together_boost"] == 0
+    for _ in range(7):
+        deliver(service, world, asked, other)
+    world.learn()
+    after = {item["lora_id"]: item for item in similar(service, asked["id"], **params)}
+    assert after[other["id"]]["shared"]["used_together"] == 7
+    assert 0 < after[other["id"]]["used_together_boost"] <= 0.05
+    assert "used together 7 times" in after[other["id"]]["explanation"]
+    assert after[other["id"]]["final_score"] > before[other["id"]]["final_score"]
+    assert after[third["id"]] == before[third["id"]]
+    back = {item["lora_id"]: item for item in similar(service, other["id"], **params)}
+    assert back[asked["id"]]["shared"]["used_together"] == 7
+    service.ask("DELETE", f"/adapters/{other['id']}", 204)
+    assert other["id"] not in {item["lora_id"] for item in similar(service, asked["id"], **params)}
+
+
+def test_what_the_holder_of_a_key_uses_is_raised(service: Service, world: World, guarded: httpx.Client) -> None:
+    """preference of a key holder from activations, likes and generations (opt-out); cold start falls back cleanly"""
+    word = service.name("Stork")
+    tag = word.lower()
+    asked, used, alike = (
+        embedded(service, name=f"{word} {n}", description=f"The {word} bird.", tags=[tag] if n else [])
+        for n in range(3)
+    )
+    path = f"/api/v1/recommendations/similar/{asked['id']}"
+
+    def ask(role: str, **params: Any) -> dict[str, dict[str, Any]]:
+        answer = guarded.get(
+            path, params={"limit": 100, "similarity_threshold": 0, **params}, headers={"X-API-Key": f"{role}-secret"}
+        )
+        assert answer.status_code == 200, answer.text
+        check_items(answer.json()["recommendations"])
+        return {item["lora_id"]: item for item in answer.json()["recommendations"]}
+
+    before = ask("editor", personal="false")
+    headers = {"X-API-Key": "editor-secret"}
+    for action in ("deactivate", "activate"):
+        response = guarded.post(f"/api/v1/adapters/{used['id']}/{action}", headers=headers)
+        assert response.status_code == 200
+    world.learn()
+    after = ask("editor")
+    assert 0 < after[alike["id"]]["preference_boost"] <= 0.05
+    assert f"tag {tag}" in after[alike["id"]]["explanation"]
+    assert after[alike["id"]]["final_score"] > before[alike["id"]]["final_score"]
+    assert ask("reader")[alike["id"]] == before[alike["id"]]
+    assert ask("editor", personal="false") == before
+    body = {"prompt": word, "similarity_threshold": 0}
+    boosts = {}
+    for personal in (True, False):
+        response = guarded.post("/api/v1/recommendations/prompt", json={**body, "personal": personal}, headers=headers)
+        items = {item["lora_id"]: item for item in response.json()["recommendations"]}
+        boosts[personal] = items[alike["id"]]["preference_boost"]
+    assert boosts[True] > boosts[False] == 0
+
+
 def test_a_kept_answer_never_outlives_what_it_says(service: Service) -> None:
     """a cached answer never outlives what it was computed from (… a recomputed embedding, an edited or deleted
     adapter)"""
@@ -248,6 +327,32 @@ def test_what_fits_a_prompt(service: Service, target: str) -> None:
     (tag,) = analysis["lora_tags"]
     assert (tag["name"], tag["weight"]) == (adapter["name"], 0.6)
     assert {"concepts", "suggested_additions"} <= analysis.keys()
+
+
+def test_strengths_come_with_evidence(service: Service, world: World) -> None:
+    """Strength suggestions with evidence ("median 0.7 in 24 example images")."""
+    path, name = service.weight_file(), service.name("Strength")
+    images = [{"url": f"u{n}", "meta": {"prompt": f"a heron <lora:{path.stem}:0.{n}>"}} for n in (5, 7, 8)]
+    number = int(name[-6:], 16)
+    document = model(number, version(number, file=path.name, images=images), name=name)
+    service.path(path.with_suffix(".json").name).write_text(json.dumps(document), encoding="utf-8")
+    world.sync()
+    adapter = next(item for item in service.get("/adapters", q=name)["items"] if item["file_path"] == str(path))
+    assert service.post("/recommendations/embeddings/compute", {"lora_id": adapter["id"]})["status"] == "completed"
+    answer = service.post(
+        "/recommendations/prompt",
+        {"prompt": f"{name}, <lora:{name}:1> <lora:nobody-has-this:1>", "similarity_threshold": 0, "limit": 100},
+    )
+    expected = {
+        "suggested_weight": 0.7,
+        "evidence": "median 0.7 in 3 example images",
+        "count": 3,
+        "low": 0.6,
+        "high": 0.75,
+    }
+    items = {item["lora_id"]: item["strength"] for item in answer["recommendations"]}
+    assert items[adapter["id"]] == expected
+    assert [tag["strength"] for tag in answer["prompt_analysis"]["lora_tags"]] == [expected, None]
 
 
 def test_prompts_take_weights(service: Service, target: str) -> None:

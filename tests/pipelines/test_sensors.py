@@ -9,17 +9,19 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
+from pipelines.definitions import build_definitions
 from pipelines.lost_runs import end_lost_runs
 from pipelines.outcomes import changed_something, record_outcome, summarise
 from pipelines.resources import Warehouse
 from pipelines.schedules import nightly_full_rescan
 from pipelines.sensors.library import library_watch
+from pipelines.sensors.use import use_watch
 from warehouse import ingest
 from warehouse.contracts import Job, Tag
 from warehouse.engine import Database
-from warehouse.models import Activity
+from warehouse.models import Activity, AdapterUse
 from warehouse.processes import identity, is_gone
 from warehouse.settings import Settings
 
@@ -43,6 +45,11 @@ def nothing() -> None: ...
 
 @dg.job(name=Job.SYNC_LIBRARY)
 def sync() -> None:
+    nothing()
+
+
+@dg.job(name=Job.LEARN_FROM_USE)
+def learn() -> None:
     nothing()
 
 
@@ -248,3 +255,37 @@ def test_outcomes_are_whole_sentences() -> None:
     assert summarise(Job.REFRESH_VECTORS, success, stages) == "Vectors refreshed: 1,200 adapters indexed"
     assert summarise(Job.REFRESH_MARTS, success, {"marts/analytics": {"rows": 25}}) == "Tables published: 25 views"
     assert summarise(Job.SYNC_LIBRARY, dg.DagsterRunStatus.FAILURE, {}) == "sync_library failed"
+
+
+def _use(database: Database, job_id: str) -> None:
+    """Two adapters of no library, in one prompt."""
+    common = {"job_id": job_id, "kind": "delivery", "mode": "http", "weight": 1.0, "status": "sent", "others": []}
+    with database.write() as connection:
+        connection.execute(
+            insert(AdapterUse), [{**common, "name": name, "used_at": datetime.now(UTC)} for name in ("a", "b")]
+        )
+
+
+def test_use_is_learned_from_once(instance: dg.DagsterInstance, database: Database, settings: Settings) -> None:
+    context = dg.build_sensor_context(instance=instance, resources={"warehouse": Warehouse(database, settings)})
+    assert isinstance(use_watch(context), dg.SkipReason)
+    _use(database, "one")
+    request = use_watch(context)
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags[Tag.TRIGGER] == "watch"
+    resource = dg.ResourceDefinition.hardcoded_resource(Warehouse(database, settings))
+    run = build_definitions(resource).resolve_job_def(Job.LEARN_FROM_USE).execute_in_process(instance=instance)
+    assert run.success
+    assert isinstance(use_watch(context), dg.SkipReason)
+    assert not record_outcome(database, instance, run.dagster_run)
+
+
+def test_a_run_that_learns_is_waited_for(
+    instance: dg.DagsterInstance, sqlite_database: Database, settings: Settings
+) -> None:
+    _use(sqlite_database, "one")
+    instance.create_run_for_job(learn, status=dg.DagsterRunStatus.STARTED)
+    context = dg.build_sensor_context(instance=instance, resources={"warehouse": Warehouse(sqlite_database, settings)})
+    result = use_watch(context)
+    assert isinstance(result, dg.SkipReason)
+    assert "under way" in str(result.skip_message)

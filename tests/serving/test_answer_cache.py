@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from tests.serving.conftest import Server
-from tests.serving.test_recommendations import Library, embed, names, served, wait_until_ready
+from tests.serving.conftest import KEYS, Server
+from tests.serving.test_recommendations import Library, embed, names, served, used_together, wait_until_ready
 from warehouse.engine import Database
+from warehouse.learning import derive_profiles
 from warehouse.models import Adapter, AdapterDetail, Embedding, RecommendationCache, utc_now
 from warehouse.settings import Settings
 from warehouse.vectors.indices import publish_index
@@ -152,6 +153,45 @@ def test_activations_which_no_item_shows_leave_answers_alone(sqlite_library: Lib
     sqlite_library.similar(0)
     _write(sqlite_library, update(Adapter).values(active=True, ordinal=1, updated_at=utc_now()))
     assert sqlite_library.similar(0)["cached"]
+
+
+def test_use_overtakes_only_the_answers_about_what_was_used(library: Library) -> None:
+    _once_kept(lambda: library.similar(0, similarity_threshold=0))
+    _once_kept(lambda: library.similar(2, similarity_threshold=0))
+    _once_kept(lambda: library.prompt("dragon"))
+    used_together(library, [0, 1])
+    after = library.similar(0, similarity_threshold=0)
+    assert not after["cached"]
+    assert after["recommendations"][0]["shared"]["used_together"] == 1
+    assert timeless(_once_kept(lambda: library.similar(0, similarity_threshold=0))) == timeless(after)
+    assert library.similar(2, similarity_threshold=0)["cached"]
+    assert library.prompt("dragon")["cached"]
+
+
+def test_answers_are_shared_by_keys_of_which_the_same_is_known(
+    sqlite_database: Database, settings_for: Callable[..., Settings]
+) -> None:
+    libraries = served(sqlite_database, settings_for(sqlite_database, api_keys=KEYS))
+    library = next(libraries)
+
+    def asked_by(role: str, **params: Any) -> dict[str, Any]:
+        library.client.headers["X-API-Key"] = f"{role}-secret"
+        return library.similar(3, similarity_threshold=0, **params)
+
+    before = asked_by("reader")
+    assert asked_by("editor")["cached"]
+    assert asked_by("editor", personal=False)["cached"]
+    assert library.client.post(f"/api/v1/adapters/{library.ids[4]}/activate").status_code == 200
+    assert asked_by("editor")["cached"]
+    derive_profiles(library.database, library.settings)
+    mine = asked_by("editor")
+    assert not mine["cached"]
+    assert max(item["preference_boost"] for item in mine["recommendations"]) > 0
+    assert asked_by("editor")["cached"]
+    for theirs in (asked_by("reader"), asked_by("editor", personal=False)):
+        assert theirs["cached"]
+        assert timeless(theirs) == timeless(before)
+    libraries.close()
 
 
 def test_signatures_are_made_when_an_answer_is_sent(sqlite_library: Library) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event, insert, update
+from sqlalchemy import event, insert, select, update
 from sqlalchemy.engine import Engine
 
 from serving.composing import MAX_MEMBERS
@@ -16,7 +16,7 @@ from serving.schemas.compose import MAX_TEXT, ComposeAnswer
 from tests.serving.conftest import KEYS
 from tests.warehouse.queries.library import adapter_values, insert_adapters
 from warehouse.engine import Database
-from warehouse.models import Activity, Adapter, Bundle, File, Inspection, Root, utc_now
+from warehouse.models import Activity, Adapter, AdapterDetail, Bundle, File, Inspection, Root, utc_now
 from warehouse.queries import stacks
 
 UNKNOWN = "0190a6f2-0000-7000-8000-000000000000"
@@ -196,6 +196,28 @@ def test_advice_on_licences_and_strengths(database: Database, client: httpx.Clie
     assert answer["advice"]["strengths"]["total_effective"] is None
     (alone,) = compose(client, adapters=[{"id": first, "weight": -1}])["adapters"]
     assert alone["effective_weight"] == -0.5
+
+
+def test_a_weight_is_suggested_for_each_adapter(database: Database, client: httpx.Client) -> None:
+    known, preferred, unknown = add(database, {"name": "A"}, {"name": "B"}, {"name": "C"})
+    stated: dict[str, dict[str, Any]] = {
+        known: {"count": 3, "median": 0.7, "low": 0.6, "high": 0.8},
+        preferred: {"preferred": 0.9},
+    }
+    for adapter_id, strengths in stated.items():
+        pk = select(Adapter.pk).where(Adapter.id == adapter_id).scalar_subquery()
+        with database.write() as connection:
+            connection.execute(update(AdapterDetail).where(AdapterDetail.adapter_pk == pk).values(strengths=strengths))
+    found = {item["id"]: item["strength"] for item in compose(client)["adapters"]}
+    assert found[known] == {
+        "suggested_weight": 0.7,
+        "evidence": "median 0.7 in 3 example images",
+        "count": 3,
+        "low": 0.6,
+        "high": 0.8,
+    }
+    assert found[preferred]["evidence"] == "the preferred weight of its metadata"
+    assert found[unknown] is None
 
 
 def _inspect(database: Database, adapter_id: str, **measured: Any) -> None:

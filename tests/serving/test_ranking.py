@@ -54,6 +54,24 @@ def test_popularity_is_bounded(downloads: int | None) -> None:
     assert 0 <= ranking.popularity_boost(downloads) <= ranking.POPULARITY_LIMIT
 
 
+@given(st.one_of(st.none(), st.integers(0, 10**9)), st.integers(1, 10**6))
+def test_use_together_is_bounded_and_more_is_worth_no_less(uses: int | None, more: int) -> None:
+    boost = ranking.together_boost(uses)
+    assert 0 <= boost <= ranking.TOGETHER_LIMIT
+    assert boost <= ranking.together_boost((uses or 0) + more)
+    assert (boost == 0) == (not uses)
+
+
+@pytest.mark.parametrize(
+    ("uses", "words"), [(1, "; used together once."), (7, "; used together 7 times."), (1234, "1,234 times.")]
+)
+def test_use_together_is_explained(uses: int, words: str) -> None:
+    shared = ranking.Shared(used_together=uses)
+    assert ranking.explain(dict.fromkeys(("semantic", "artistic", "technical"), 0.5), shared, to_prompt=False).endswith(
+        words
+    )
+
+
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_rarity_is_a_share(count: int, total: int) -> None:
     assert 0 <= ranking.rarity_of(count, total) <= 1

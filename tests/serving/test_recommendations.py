@@ -1,14 +1,14 @@
 """Recommendations over HTTP, with the real model on a library of a few adapters, on both dialects."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from serving.recommender import SharedRecommender
 from serving.schemas.recommendations import (
@@ -23,8 +23,10 @@ from tests.serving.conftest import Server, scratch_settings
 from tests.warehouse.queries.library import adapter_values, insert_adapters
 from warehouse import migrations
 from warehouse.engine import Database, connect
+from warehouse.ids import new_id
 from warehouse.ingest.tombstones import bury
-from warehouse.models import Adapter, Duplicate
+from warehouse.learning import count_pairs, derive_profiles
+from warehouse.models import Adapter, AdapterDetail, AdapterUse, Duplicate, utc_now
 from warehouse.settings import Settings
 from warehouse.vectors.indices import publish_index
 from warehouse.vectors.spaces import prompt_weights
@@ -295,6 +297,116 @@ def test_a_prompt_is_taken_apart(library: Library) -> None:
     assert [item["lora_id"] for item in answer["recommendations"] if item["in_prompt"]] == [library.ids[0]]
 
 
+def test_a_weight_is_suggested_with_its_evidence(own_library: Library) -> None:
+    known = {"count": 24, "median": 0.7, "low": 0.6, "high": 0.8}
+    prompt = "zebra, <lora:Ink Dragon:0.8> <lora:unknown:1>"
+    before = own_library.prompt(prompt, similarity_threshold=0, limit=1)
+    assert [tag["strength"] for tag in before["prompt_analysis"]["lora_tags"]] == [None, None]
+    _tell_strengths(own_library, 0, known)
+    _tell_strengths(own_library, 2, {"preferred": 0.9})
+    answer = own_library.prompt(prompt, similarity_threshold=0)
+    items = {item["lora_id"]: item["strength"] for item in answer["recommendations"]}
+    suggestion = {"suggested_weight": 0.7, "evidence": "median 0.7 in 24 example images", **known}
+    del suggestion["median"]
+    assert items[own_library.ids[0]] == suggestion
+    assert items[own_library.ids[2]]["evidence"] == "the preferred weight of its metadata"
+    assert items[own_library.ids[4]] is None
+    assert [tag["strength"] for tag in answer["prompt_analysis"]["lora_tags"]] == [suggestion, None]
+    additions = {each["lora_id"]: each["strength"] for each in answer["prompt_analysis"]["suggested_additions"]}
+    assert additions[own_library.ids[0]] == suggestion
+    assert own_library.similar(1, similarity_threshold=0, limit=1)["recommendations"][0]["strength"] == suggestion
+
+
+def _tell_strengths(library: Library, position: int, known: dict[str, Any]) -> None:
+    pk = select(Adapter.pk).where(Adapter.id == library.ids[position]).scalar_subquery()
+    with library.database.write() as connection:
+        connection.execute(update(AdapterDetail).where(AdapterDetail.adapter_pk == pk).values(strengths=known))
+
+
+def test_what_was_used_together_is_raised_and_explained(own_library: Library) -> None:
+    before = {item["lora_id"]: item for item in own_library.similar(0, similarity_threshold=0)["recommendations"]}
+    assert {(item["used_together_boost"], item["shared"]["used_together"]) for item in before.values()} == {(0, None)}
+    used_together(own_library, [0, 6], times=7)
+    used_together(own_library, [0, 4])
+    answer = own_library.similar(0, similarity_threshold=0)
+    after = {item["lora_id"]: item for item in answer["recommendations"]}
+    station, dress, dragon = (after[own_library.ids[position]] for position in (6, 4, 2))
+    assert station["shared"]["used_together"] == 7
+    assert "used together 7 times" in station["explanation"]
+    assert "used together once" in dress["explanation"]
+    assert 0 < dress["used_together_boost"] < station["used_together_boost"] <= 0.05
+    old = before[station["lora_id"]]
+    assert station["similarity_score"] == old["similarity_score"]
+    gained = 1 - (1 - old["final_score"]) * (1 - station["used_together_boost"])
+    assert station["final_score"] == pytest.approx(gained)
+    assert dragon == before[dragon["lora_id"]]
+
+
+def test_what_is_like_what_somebody_uses_is_raised_and_explained(own_library: Library) -> None:
+    def asked(**params: Any) -> list[dict[str, dict[str, Any]]]:
+        answers = [own_library.similar(3, similarity_threshold=0, **params)]
+        answers.append(own_library.prompt("a photo", similarity_threshold=0, **params))
+        assert {answer["recommendation_config"]["personal"] for answer in answers} == {expected}
+        return [{item["lora_id"]: item for item in answer["recommendations"]} for answer in answers]
+
+    expected = False
+    before = asked()
+    assert {item["preference_boost"] for items in before for item in items.values()} == {0}
+    response = own_library.client.post(f"/api/v1/adapters/{own_library.ids[4]}/activate")
+    assert response.status_code == 200
+    assert asked() == before
+    derive_profiles(own_library.database, own_library.settings)
+    expected = True
+    for old, new in zip(before, asked(), strict=True):
+        gown = new[own_library.ids[5]]
+        assert 0 < gown["preference_boost"] <= 0.05
+        assert "like what you use (tag clothing, tag dress" in gown["explanation"]
+        assert gown["similarity_score"] == old[gown["lora_id"]]["similarity_score"]
+        gained = 1 - (1 - old[gown["lora_id"]]["final_score"]) * (1 - gown["preference_boost"])
+        assert gown["final_score"] == pytest.approx(gained)
+        station = new[own_library.ids[6]]
+        assert station["preference_boost"] < gown["preference_boost"] / 10
+        assert station["explanation"] == old[station["lora_id"]]["explanation"]
+    expected = False
+    assert asked(personal=False) == before
+
+
+def test_nothing_learned_is_used_where_the_setting_says_so(
+    sqlite_database: Database, settings_for: Callable[..., Settings]
+) -> None:
+    libraries = served(sqlite_database, settings_for(sqlite_database, learn_from_use=False))
+    library = next(libraries)
+    before = library.similar(0, similarity_threshold=0)["recommendations"]
+    learning = library.settings.model_copy(update={"learn_from_use": True})
+    used_together(library, [0, 4], times=5, settings=learning)
+    assert library.client.post(f"/api/v1/adapters/{library.ids[4]}/activate").status_code == 200
+    derive_profiles(library.database, learning)
+    assert library.similar(0, similarity_threshold=0)["recommendations"] == before
+    libraries.close()
+
+
+def used_together(library: Library, positions: Sequence[int], times: int = 1, settings: Settings | None = None) -> None:
+    """What jobs with these adapters leave behind, and what is learned from it."""
+    rows = [
+        {
+            "kind": "delivery",
+            "mode": "http",
+            "adapter_id": library.ids[position],
+            "name": str(position),
+            "weight": 1.0,
+            "status": "sent",
+            "others": [],
+            "used_at": utc_now(),
+        }
+        for position in positions
+    ]
+    with library.database.write() as connection:
+        for _ in range(times):
+            job_id = new_id()
+            connection.execute(insert(AdapterUse), [{**row, "job_id": job_id} for row in rows])
+    count_pairs(library.database, settings or library.settings)
+
+
 def test_popularity_is_bounded_and_shown(library: Library) -> None:
     items = {item["lora_name"]: item for item in library.prompt("dress", similarity_threshold=0)["recommendations"]}
     assert items["Evening Gown"]["popularity_boost"] == 0
@@ -319,6 +431,7 @@ def test_popularity_is_bounded_and_shown(library: Library) -> None:
         {"weight_semantic": "inf"},
         {"diversity": 2},
         {"nsfw_max": -1},
+        {"base_model": ["Pony", "Pony"]},
     ],
     ids=str,
 )

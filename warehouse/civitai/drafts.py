@@ -17,8 +17,9 @@ from warehouse.civitai.facts import AdapterDraft, Finding, WeightFacts
 from warehouse.civitai.fields import unique
 from warehouse.civitai.readers.header_dump import phrases, training_facts
 from warehouse.civitai.records import Example, FileClaim, JsonObject
-from warehouse.civitai.resolution import choose_file
+from warehouse.civitai.resolution import choose_file, is_weight_claim
 from warehouse.civitai.statements import Statement
+from warehouse.civitai.strengths import Identity, Strengths, strengths_of
 from warehouse.civitai.verdicts import FileState, FindingCode, Severity
 
 HEADER: Final = "header"
@@ -233,6 +234,7 @@ class _Draft:
             json_file_mtime=_moment(primary.mtime_ns) if primary is not None else None,
             json_file_size=primary.size if primary is not None else None,
             examples=examples,
+            strengths=self._strengths(examples, name, version_id),
             provenance=self.provenance,
             content_digest="",
         )
@@ -433,6 +435,20 @@ class _Draft:
 
     def _examples(self) -> list[Example]:
         return list(self.version("examples", "examples") or ())
+
+    def _strengths(self, examples: list[Example], name: str, version_id: int | None) -> Strengths | None:
+        if not examples:
+            return None
+        claims = [
+            file for item in self.statements if item.record.version is not None for file in item.record.version.files
+        ]
+        claims = [file for file in claims if is_weight_claim(file)]
+        files = [file.name for file in claims if file.name is not None]
+        hashes = [digest for file in claims for kind, digest in file.hashes.items() if kind != "crc32"]
+        if self.weight is not None:
+            files.append(self.weight.file_name)
+            hashes.extend(digest for digest in (self.weight.sha256, self.weight.autov3) if digest is not None)
+        return strengths_of(examples, Identity(name=name, files=files, hashes=hashes, version_id=version_id))
 
     def _nsfw_level(self) -> int:
         """The stated mask; in documents older than masks, the levels of the images together, as Civitai computes it."""

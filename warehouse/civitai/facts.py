@@ -10,6 +10,7 @@ from pathlib import PurePath
 from msgspec import Struct
 
 from warehouse.civitai.records import Example, JsonObject, Reading
+from warehouse.civitai.strengths import Strengths
 from warehouse.civitai.verdicts import FileState, FindingCode, Severity
 from warehouse.safetensors import HeaderFacts
 
@@ -69,8 +70,9 @@ class AdapterDraft(Struct, frozen=True, kw_only=True):
     """Every derived column of one adapter version.
 
     `provenance` maps a field to the path of the document it was taken from, to "header" or to "file"; a field that is
-    missing there was stated by nobody. `weight` is a preferred strength, None where nobody keeps one.
-    `content_digest` covers what vectors derive from, so that new statistics alone compute nothing anew.
+    missing there was stated by nobody. `weight` is a preferred strength, None where nobody keeps one; `strengths` are
+    those that its example images state. `content_digest` covers what vectors derive
+    from, so that new statistics alone compute nothing anew.
     """
 
     source_key: str
@@ -116,6 +118,7 @@ class AdapterDraft(Struct, frozen=True, kw_only=True):
     json_file_mtime: datetime | None
     json_file_size: int | None
     examples: list[Example]
+    strengths: Strengths | None
     provenance: dict[str, str]
     content_digest: str
 

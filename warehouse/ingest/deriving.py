@@ -30,7 +30,7 @@ from warehouse.civitai.resolution import hash_matches, is_weight_claim
 from warehouse.fulltext import fold, search_row
 from warehouse.safetensors import HeaderFacts, HeaderProblem, Inspection, InspectionState, inspect_file
 
-BUILD_PRODUCER: Final = "adapters/3"
+BUILD_PRODUCER: Final = "adapters/4"
 """Version of everything that derives adapters: raised when the same bytes shall give other rows."""
 INSPECT_PRODUCER: Final = "inspections/1"
 """Version of what is read from headers: raised when the same file shall be described otherwise."""
@@ -131,6 +131,7 @@ class DerivedAdapter(Struct, array_like=True, frozen=True, kw_only=True):
     description_text: str | None
     notes: str | None
     examples: str
+    strengths: str | None
     tags: list[str]
     search: dict[str, str]
     digest: str
@@ -337,6 +338,7 @@ def _adapter(draft: AdapterDraft, file_pk: int | None, file_state: str) -> Deriv
         description_text=text,
         notes=notes,
         examples=_json(draft.examples),
+        strengths=_strengths(draft),
         tags=fold_tags(draft.tags),
         search=search_row(
             name=_clean(draft.name),
@@ -353,6 +355,14 @@ def _adapter(draft: AdapterDraft, file_pk: int | None, file_state: str) -> Deriv
     digest = hashlib.blake2b(msgspec.msgpack.encode(adapter), digest_size=16).hexdigest()
     msgspec.structs.force_setattr(adapter, "digest", digest)
     return adapter
+
+
+def _strengths(draft: AdapterDraft) -> str | None:
+    """The weights that are known of an adapter: those of its example images, and the one that somebody prefers."""
+    known = {} if draft.strengths is None else msgspec.to_builtins(draft.strengths)
+    if draft.weight is not None:
+        known["preferred"] = draft.weight
+    return _json(known) if known else None
 
 
 def fold_tags(tags: Iterable[str]) -> list[str]:

@@ -387,6 +387,7 @@ class _Writer:
                 "description_text": item.description_text,
                 "notes": item.draft.notes,
                 "examples": item.draft.examples,
+                "strengths": item.draft.strengths,
             }
             for item in words
         ]

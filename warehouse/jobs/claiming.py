@@ -37,6 +37,8 @@ class ClaimedJob:
     created_at: datetime
     started_at: datetime
     """Of the first attempt."""
+    actor: str | None = None
+    """The name of the API key that asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Look:
 
 _COLUMNS = (
     *(Job.pk, Job.id, Job.kind, Job.mode, Job.lane, Job.prompt, Job.params, Job.attempts, Job.max_attempts),
-    *(Job.progress, Job.created_at, Job.started_at),
+    *(Job.progress, Job.created_at, Job.started_at, Job.actor),
 )
 
 

@@ -55,6 +55,8 @@ class NewJob:
     params: JsonObject
     max_attempts: int = 1
     priority: int = 0
+    actor: str | None = None
+    """The name of the API key that asks; None where none are configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def enqueue(
         "cancel_requested": False,
         "idempotency_key": idempotency_key,
         "request_digest": digest if idempotency_key is not None else None,
+        "actor": job.actor,
         "created_at": now,
     }
     module = sqlite if connection.dialect.name == "sqlite" else postgresql

@@ -109,6 +109,7 @@ def _rows(job: ClaimedJob, found: Sequence[_Use], known: dict[str, str], now: da
             "weight": use.weight,
             "status": use.status,
             "others": [name for name in names if name != use.name],
+            "actor": job.actor,
             "used_at": now,
         }
         for use in found

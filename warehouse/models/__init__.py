@@ -7,6 +7,7 @@ from warehouse.models.documents import Document, DocumentContent, HashClaim
 from warehouse.models.embeddings import Embedding
 from warehouse.models.findings import Duplicate, Finding
 from warehouse.models.jobs import Job, JobCount, JobEvent, Lane
+from warehouse.models.learning import AdapterPair, UseProfile
 from warehouse.models.library import Bundle, File, Inspection, Root
 from warehouse.models.pictures import AdapterUse, GeneratedImage
 from warehouse.models.publications import Generation, Pointer
@@ -17,6 +18,7 @@ __all__ = [
     "Activity",
     "Adapter",
     "AdapterDetail",
+    "AdapterPair",
     "AdapterSearch",
     "AdapterTag",
     "AdapterUse",
@@ -45,6 +47,7 @@ __all__ = [
     "RecommendationCache",
     "Root",
     "Tombstone",
+    "UseProfile",
     "UtcDateTime",
     "utc_now",
 ]

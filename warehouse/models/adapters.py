@@ -112,6 +112,9 @@ class AdapterDetail(Base):
     description_text: Mapped[str | None] = mapped_column(Text, comment="Plain text of the description")
     notes: Mapped[str | None] = mapped_column(Text, comment="Notes found in sidecars")
     examples: Mapped[list[JsonObject]] = mapped_column(Json, comment="Example images with their prompts")
+    strengths: Mapped[JsonObject | None] = mapped_column(
+        Json, comment="Weights: count, median, low and high of example images, and the preferred one; NULL: none known"
+    )
 
 
 class AdapterTag(Base):

@@ -55,6 +55,7 @@ class Job(Base):
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     request_digest: Mapped[str | None] = mapped_column(String(64), comment="Of the request that brought the key")
+    actor: Mapped[str | None] = mapped_column(Text, comment="Name of the API key that asked for it")
 
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="Of the first attempt")

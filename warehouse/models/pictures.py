@@ -13,6 +13,8 @@ from warehouse.models.base import Base, Json, JsonObject, UtcDateTime
 from warehouse.models.library import Pk
 
 _KEPT = text("deleted_at IS NULL")
+_JUDGED = text("judged_at IS NOT NULL")
+_UNCOUNTED = text("counted_at IS NULL")
 
 
 class GeneratedImage(Base):
@@ -23,6 +25,7 @@ class GeneratedImage(Base):
         UniqueConstraint("job_id", "position"),
         Index("ix_generated_images_kept", "pk", sqlite_where=_KEPT, postgresql_where=_KEPT),
         Index("ix_generated_images_sha256", "sha256"),
+        Index("ix_generated_images_judged", "judged_by", "judged_at", sqlite_where=_JUDGED, postgresql_where=_JUDGED),
         {"sqlite_autoincrement": True, "comment": "Pictures that generations made."},
     )
 
@@ -45,6 +48,8 @@ class GeneratedImage(Base):
     rating: Mapped[int | None] = mapped_column(Integer, comment="Of the user's")
     is_favorite: Mapped[bool] = mapped_column(default=False)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="Deleted by the user; not shown")
+    judged_by: Mapped[str | None] = mapped_column(Text, comment="Name of the API key that last rated or marked it")
+    judged_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="When it was; NULL: never")
 
 
 class AdapterUse(Base):
@@ -55,6 +60,8 @@ class AdapterUse(Base):
         UniqueConstraint("job_id", "name"),
         Index("ix_adapter_uses_adapter", "adapter_id", "used_at"),
         Index("ix_adapter_uses_used_at", "used_at"),
+        Index("ix_adapter_uses_actor", "actor", "pk"),
+        Index("ix_adapter_uses_uncounted", "pk", sqlite_where=_UNCOUNTED, postgresql_where=_UNCOUNTED),
         {"sqlite_autoincrement": True, "comment": "Which adapters were used, when, and with what others."},
     )
 
@@ -68,3 +75,5 @@ class AdapterUse(Base):
     status: Mapped[str] = mapped_column(String(16), comment="sent, or of a generation applied | unverified")
     others: Mapped[list[str]] = mapped_column(Json, comment="Names of the other adapters of the prompt")
     used_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    actor: Mapped[str | None] = mapped_column(Text, comment="Name of the API key that asked for it")
+    counted_at: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="When its pairs were counted; NULL: due")

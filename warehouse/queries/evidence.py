@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from warehouse import fulltext
 from warehouse.models import Adapter, AdapterDetail, Duplicate, Embedding
+from warehouse.models.base import JsonObject
 from warehouse.queries import matching
 from warehouse.queries.filters import is_sqlite, storable
 
@@ -91,6 +92,19 @@ def summaries(connection: Connection, pks: Sequence[int], *, length: int) -> dic
             AdapterDetail.adapter_pk.in_(chunk), AdapterDetail.description_text.is_not(None)
         )
         found.update(connection.execute(statement).all())
+    return found
+
+
+def strengths(connection: Connection, ids: Sequence[str]) -> dict[str, JsonObject]:
+    """The weights that are known of adapters (`adapter_details.strengths`), by public id, where any are."""
+    found: dict[str, JsonObject] = {}
+    for start in range(0, len(ids), _CHUNK):
+        statement = (
+            select(Adapter.id, AdapterDetail.strengths)
+            .join(AdapterDetail, AdapterDetail.adapter_pk == Adapter.pk)
+            .where(Adapter.id.in_(ids[start : start + _CHUNK]))
+        )
+        found.update((key, known) for key, known in connection.execute(statement) if known is not None)
     return found
 
 

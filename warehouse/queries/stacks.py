@@ -10,11 +10,11 @@ import msgspec
 from sqlalchemy import Connection, Select, select
 
 from warehouse import facets
-from warehouse.models import Adapter, Inspection
+from warehouse.models import Adapter, AdapterDetail, Base, Inspection
 
 
 class StackRow(msgspec.Struct, frozen=True):
-    """An adapter of a stack, with what was measured of its file; None is unknown."""
+    """An adapter of a stack, with what was measured of its file and the weights that are known; None is unknown."""
 
     id: str
     name: str
@@ -31,16 +31,21 @@ class StackRow(msgspec.Struct, frozen=True):
     network_type: str | None
     rank: int | None
     alpha: float | None
+    strengths: dict[str, Any] | None
 
 
 _MEASURED = ("network_type", "rank", "alpha")
-_COLUMNS = tuple(
-    (Inspection if name in _MEASURED else Adapter).__table__.c[name] for name in StackRow.__struct_fields__
-)
+_TABLES: dict[str, type[Base]] = {**dict.fromkeys(_MEASURED, Inspection), "strengths": AdapterDetail}
+_COLUMNS = tuple(_TABLES.get(name, Adapter).__table__.c[name] for name in StackRow.__struct_fields__)
 
 
 def _statement() -> Select[*tuple[Any, ...]]:
-    return select(*_COLUMNS).select_from(Adapter).outerjoin(Inspection, Inspection.file_pk == Adapter.file_pk)
+    return (
+        select(*_COLUMNS)
+        .select_from(Adapter)
+        .outerjoin(Inspection, Inspection.file_pk == Adapter.file_pk)
+        .outerjoin(AdapterDetail, AdapterDetail.adapter_pk == Adapter.pk)
+    )
 
 
 def active(connection: Connection, *, limit: int) -> list[StackRow]:

@@ -24,6 +24,7 @@ _RESOURCE = st.fixed_dictionaries(
         "type": _TEXT,
         "weight": _NUMBER,
         "modelVersionId": _NUMBER,
+        "hash": _TEXT,
         "x": _TEXT,
     },
 )

@@ -9,7 +9,7 @@ from warehouse import facets
 from warehouse.fulltext import parse
 from warehouse.ids import new_id
 from warehouse.ingest import bury
-from warehouse.models import Adapter
+from warehouse.models import Adapter, AdapterDetail
 from warehouse.queries.matching import matches
 
 
@@ -122,6 +122,29 @@ def test_preferred_weight_of_a_sidecar_is_the_weight_until_a_user_sets_one(libra
     library.write("a.json", {"activation text": "a", "preferred weight": 0.6})
     library.sync()
     assert library.adapter().weight == pytest.approx(0.6)
+
+
+def test_the_weights_of_examples_and_sidecars_are_kept(any_library: Library) -> None:
+    library = any_library
+    library.write("a.safetensors", weights(1))
+    images = [{"url": str(number), "meta": {"prompt": f"x <lora:a:0.{number}>"}} for number in (6, 7, 8)]
+    library.write("a.civitai.info", info(10, file="a.safetensors", images=images))
+    library.sync()
+    assert _strengths(library) == {"count": 3, "median": 0.7, "low": 0.65, "high": 0.75}
+    library.write("a.json", {"activation text": "a", "preferred weight": 0.9})
+    library.sync()
+    assert _strengths(library) == {"count": 3, "median": 0.7, "low": 0.65, "high": 0.75, "preferred": 0.9}
+    library.write("a.civitai.info", info(10, file="a.safetensors", images=[]))
+    library.sync()
+    assert _strengths(library) == {"preferred": 0.9}
+    library.write("a.json", {"activation text": "a"})
+    library.sync()
+    assert _strengths(library) is None
+
+
+def _strengths(library: Library) -> Any:
+    with library.database.read() as connection:
+        return connection.execute(select(AdapterDetail.strengths)).scalar_one()
 
 
 def test_vanished_is_a_state_and_coming_back_is_the_same_adapter(any_library: Library) -> None:

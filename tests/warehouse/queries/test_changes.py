@@ -84,6 +84,7 @@ def test_what_is_not_shown_leaves_kept_answers_alone(database: Database, pks: li
 
 CATALOG: dict[str, Callable[[list[int]], Any]] = {
     "description": lambda pks: update(AdapterDetail).where(AdapterDetail.adapter_pk == pks[0]).values(examples=[]),
+    "strengths": lambda pks: update(AdapterDetail).where(AdapterDetail.adapter_pk == pks[0]).values(strengths=None),
     "words": lambda pks: update(AdapterSearch).where(AdapterSearch.adapter_pk == pks[0]).values(body="x"),
     "duplicates": lambda pks: delete(Duplicate).where(Duplicate.adapter_pk == pks[0]),
     "deletion": lambda pks: delete(Adapter).where(Adapter.pk == pks[2]),

@@ -27,6 +27,7 @@ class _Resource(Struct, gc=False):
     type: str | None = None
     weight: float | None = None
     version_id: _Int64 | None = msgspec.field(name="modelVersionId", default=None)
+    hash: str | None = None
 
 
 class _Generation(Struct):
@@ -138,6 +139,8 @@ def _resources(*lists: Sequence[_Resource | None]) -> tuple[JsonObject, ...]:
                 resource["weight"] = item.weight
             if item.version_id is not None and item.version_id > 0:
                 resource["version_id"] = item.version_id
+            if (digest := _said(item.hash)) is not None:
+                resource["hash"] = digest
             if resource:
                 result.append(resource)
     return tuple(result)
@@ -199,6 +202,7 @@ def _read_resources(meta: Fields, key: str) -> list[_Resource | None] | None:
             type=item.text("type"),
             weight=item.number("weight"),
             version_id=item.identifier("modelVersionId"),
+            hash=item.text("hash"),
         )
         for item in meta.children(key)
     ]
