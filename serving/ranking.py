@@ -72,9 +72,11 @@ class Shared:
     archetype: str | None = None
     used_together: int | None = None
     """How many prompts had both; None where none is known to."""
+    example_phrases: list[str] = field(default_factory=list)
+    """Parts of the prompt that stand in its example prompts."""
     worth: float = 0.0
-    """The lexical boost, 0..1: of a prompt what the word index knows (`warehouse.lexical.fusion`), otherwise
-    0..LEXICAL_LIMIT."""
+    """The lexical boost, 0..1: 0..LEXICAL_LIMIT, or what the word index knows (`warehouse.lexical.fusion`)
+    where that is more."""
 
 
 def _distinct(values: Sequence[str]) -> dict[str, str]:
@@ -231,6 +233,8 @@ def explain(similarities: Mapping[Any, float], shared: Shared, *, to_prompt: boo
     ]
     if common:
         parts.append(("the prompt has " if to_prompt else "shares ") + ", ".join(common))
+    if shared.example_phrases:
+        parts.append(f"example prompts have {_listed(shared.example_phrases)}")
     same = [
         f"{noun} {value}"
         for noun, value in (

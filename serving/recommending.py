@@ -44,6 +44,8 @@ COUNTED = 1_000
 LOOKED_UP = 64
 """Phrases of a prompt that are looked up in the full text."""
 SUMMARY_CHARACTERS = 300
+_PHRASES = 4
+"""Phrases that an example prompt shares with the prompt, so many of the rarest are told."""
 _SUGGESTIONS = 8
 _SUGGESTING = 10
 """So many of the best recommendations are asked for what could be added to the prompt."""
@@ -224,10 +226,11 @@ def for_prompt(
 
         def shared(candidate: Facts) -> ranking.Shared:
             known = ranking.shared_with_prompt(said, candidate, rarities.of_tag, rarities.of_word)
-            score = found.get(candidate.pk)
-            return known if score is None else replace(known, worth=fusion.evidence(score))
+            # In a small library no word is rare enough to be evidence by itself, and a trigger word is one all the same.
+            return replace(known, worth=max(known.worth, fusion.evidence(found.get(candidate.pk) or 0.0)))
 
         chosen = _choose(connection, _rank(connection, matches, facts, shared, learned), wish)
+        chosen = _with_phrases(connection, words, prompt, chosen)
         items = _show(connection, chosen, wish, to_prompt=True)
         named = _tags_of(connection, prompt)
         for item in items:
@@ -266,6 +269,23 @@ def _found_by_words(
     terms = tokens.asked(prompt if prompt.pieces else prompts.parse(_named_in(prompt)))
     found = {hit.number: hit.score for hit in words.search(connection, terms, wish.pool, wish.narrowed)}
     return {**found, **words.score(connection, terms, sorted(near - found.keys()))}
+
+
+def _with_phrases(
+    connection: Connection, words: LexicalSearcher, prompt: Prompt, chosen: list[list[_Ranked]]
+) -> list[list[_Ranked]]:
+    """The entries with what their example prompts have of the prompt."""
+    written = {tokens.fragment(piece): piece for piece in prompt.written}
+    found = words.fragments_of(connection, list(written), [group[0].facts.pk for group in chosen], limit=_PHRASES)
+    return [
+        [
+            replace(
+                head, shared=replace(head.shared, example_phrases=[written[each] for each in found[head.facts.pk]])
+            ),
+            *rest,
+        ]
+        for head, *rest in chosen
+    ]
 
 
 def _named_in(prompt: Prompt) -> str:
@@ -415,6 +435,7 @@ def _item(
             "author": shared.author,
             "archetype": shared.archetype,
             "used_together": shared.used_together,
+            "example_phrases": shared.example_phrases,
         },
         "version": facts.version,
         "author_username": facts.author,

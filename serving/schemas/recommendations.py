@@ -34,6 +34,7 @@ _ITEM: dict[str, Any] = {
         "author": None,
         "archetype": "style",
         "used_together": 7,
+        "example_phrases": [],
     },
     "version": "v1.0",
     "author_username": "brushwork",
@@ -128,6 +129,10 @@ class Shared(BaseModel):
     used_together: int | None = Field(
         description="How many prompts that were delivered or generated had both; null where none is known to, and for "
         "a prompt."
+    )
+    example_phrases: list[str] = Field(
+        description="Parts of the prompt that stand in prompts of the adapter's example images and in few others, the "
+        "rarest first; four at most."
     )
 
 

@@ -26,6 +26,7 @@ from warehouse.engine import Database, connect
 from warehouse.ids import new_id
 from warehouse.ingest.tombstones import bury
 from warehouse.learning import count_pairs, derive_profiles
+from warehouse.lexical.publishing import publish_words
 from warehouse.models import Adapter, AdapterDetail, AdapterUse, Duplicate, utc_now
 from warehouse.settings import Settings
 from warehouse.vectors.indices import publish_index
@@ -107,6 +108,7 @@ def served(database: Database, settings: Settings) -> Iterator[Library]:
     insert_adapters(database, rows)
     embed(database, settings)
     publish_index(database, settings)
+    publish_words(database, settings)
     server = Server(settings)
     server.start()
     wait_until_ready(server.client)
@@ -278,6 +280,16 @@ def test_a_prompt_finds_by_meaning_and_by_the_author_s_own_word(library: Library
     assert first["lexical_boost"] > 0.3
     assert "firewyrm" in first["explanation"]
     assert names(library.prompt("水墨画, 山", similarity_threshold=0))[0] == "水墨山水"
+
+
+def test_a_prompt_is_told_what_example_prompts_have_of_it(library: Library) -> None:
+    answer = library.prompt("at dawn, Ink  Dragon, masterpiece", fold=True)
+    first = answer["recommendations"][0]
+    assert first["lora_name"] == "Ink Dragon"
+    # "masterpiece" is in the example prompts of all of them.
+    assert first["shared"]["example_phrases"] == ["Ink Dragon"]
+    assert "example prompts have Ink Dragon" in first["explanation"]
+    assert all(item["shared"]["example_phrases"] == [] for item in library.similar()["recommendations"])
 
 
 def test_a_prompt_is_taken_apart(library: Library) -> None:

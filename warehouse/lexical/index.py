@@ -35,6 +35,7 @@ Learned by `lora-manager evaluate --learn --queries 400 --seed 1` on half of the
 
 _K1, _B = 1.2, 0.75
 _NUMBER, _BASE_MODEL = "number", "base_model"
+_COMMON, _NEVER_COMMON = 20, 5
 _HEAP_BYTES = 128 * 2**20
 _ONE_SEGMENT_UP_TO = 20_000
 """Documents that one thread writes: a question looks at every segment, and few make it faster."""
@@ -140,6 +141,21 @@ class LexicalIndex:
             return {}
         among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
         return {hit.number: hit.score for hit in self._ask(wanted, [among], len(numbers))}
+
+    def rare(self, field: Field, terms: Sequence[str], limit: int) -> list[str]:
+        """The rarest of terms, at most `limit`, without those that more than one adapter in twenty has."""
+        common = max(_NEVER_COMMON, self.count // _COMMON)
+        counts = {term: self._searcher.doc_freq(field, term) for term in terms}
+        # What no adapter of the index has may still stand in one that is newer.
+        order = sorted(terms, key=lambda term: (counts[term] == 0, counts[term], term))
+        return [term for term in order if counts[term] <= common][:limit]
+
+    def having(self, field: Field, term: str, numbers: Sequence[int]) -> set[int]:
+        """Those of given adapters that have a term."""
+        import tantivy
+
+        among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
+        return {hit.number for hit in self._ask([self._term(field, term)], [among], len(numbers))}
 
     def score_beside(
         self,

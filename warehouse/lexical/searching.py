@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MAX_CANDIDATES = 3_200
 """So many are asked of the index at most, however few of them pass the filter."""
+_MAX_FRAGMENTS = 32
+"""Parts of a prompt that are looked for in example prompts."""
 _GROWTH = 4
 _REOPEN_SECONDS = 10.0
 """A new generation that could not be opened is tried again after so long; until then the one before it answers."""
@@ -102,6 +104,26 @@ class LexicalSearcher:
             return {}
         newer = [number for number in numbers if number in current.newer.documents]
         return current.index.score(terms, numbers) | self._newer(current, terms, newer)
+
+    def fragments_of(
+        self, connection: Connection, fragments: Sequence[str], numbers: Sequence[int], *, limit: int
+    ) -> dict[int, list[str]]:
+        """Which fragments the example prompts of given adapters have: for each adapter at most `limit`, the rarest."""
+        found: dict[int, list[str]] = {number: [] for number in numbers}
+        current = self._current(connection)
+        if current is None or not numbers:
+            return found
+        newer = {
+            number: set(current.newer.documents[number].terms["fragments"])
+            for number in numbers
+            if number in current.newer.documents
+        }
+        for fragment in current.index.rare("fragments", fragments, _MAX_FRAGMENTS):
+            having = current.index.having("fragments", fragment, numbers) - newer.keys()
+            having |= {number for number, own in newer.items() if fragment in own}
+            for number in having:
+                found[number].append(fragment)
+        return {number: each[:limit] for number, each in found.items()}
 
     def is_complete(self, connection: Connection) -> bool:
         """Whether every adapter as it is now is looked at; otherwise new ones are to be found in another way."""

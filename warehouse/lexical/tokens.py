@@ -98,8 +98,13 @@ def _pairs(words: list[str]) -> list[str]:
     return [f"{one}_{other}" for one, other in pairwise(words)]
 
 
+def fragment(written: str) -> str:
+    """The term of a part between commas."""
+    return _SPACE.sub("_", fulltext.fold(written))[:_MAX_FRAGMENT]
+
+
 def _fragments(written: Iterable[str]) -> list[str]:
-    return [_SPACE.sub("_", fulltext.fold(piece))[:_MAX_FRAGMENT] for piece in written]
+    return [fragment(piece) for piece in written]
 
 
 def _once(terms: list[str]) -> list[str]:

@@ -114,6 +114,20 @@ def test_more_new_adapters_than_are_held_are_not_called_complete(
     assert library
 
 
+def test_what_example_prompts_have_of_a_prompt_is_told(
+    database: Database, settings: Settings, library: list[int]
+) -> None:
+    publish_words(database, settings)
+    new = add(database, 60, "Newcomer", "red sky, (a zebra:1.2)")
+    searcher = LexicalSearcher(database, settings)
+    asked = [tokens.fragment(each) for each in ("red sky", "a secret7 place", "(A zebra:1.2)", "nobody's")]
+    with database.read() as connection:
+        found = searcher.fragments_of(connection, asked, [library[7], library[8], new], limit=4)
+        # All of them have the red sky, so it tells nothing.
+        assert found == {library[7]: ["a_secret7_place"], library[8]: [], new: ["(a_zebra:1.2)"]}
+        assert searcher.fragments_of(connection, asked, [], limit=4) == {}
+
+
 def test_filters_are_hard(database: Database, settings: Settings, library: list[int]) -> None:
     other = add(database, 80, "Elsewhere", "a secret7 place", base_model="Pony", file_state="missing")
     publish_words(database, settings)
