@@ -5,13 +5,15 @@ import warnings
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import delete, inspect
+from sqlalchemy import delete, inspect, text
 
 from tests.warehouse.marts import library
-from warehouse import facets, migrations
+from tests.warehouse.queries.library import adapter_values, insert_adapters
+from warehouse import facets, learning, migrations
 from warehouse.engine import Database, connect
 from warehouse.models import Base, FacetCount
 from warehouse.queries import embeddings
+from warehouse.settings import Settings
 
 
 def _differences(database: Database) -> list[object]:
@@ -61,3 +63,22 @@ def test_vectors_that_are_there_are_counted_by_the_upgrade(database: Database) -
     with database.read() as connection:
         assert embeddings.coverage(connection)["semantic"] > 0
         assert facets.stored(connection) == facets.recount(connection)
+
+
+def test_what_was_used_before_the_upgrade_is_learned_from(database: Database) -> None:
+    rows = [adapter_values(number) for number in range(2)]
+    one, other = insert_adapters(database, rows)
+    migrations.downgrade(database, "0007")
+    with database.write() as connection:
+        for row in rows:
+            connection.execute(
+                text(
+                    "INSERT INTO adapter_uses (job_id, kind, mode, adapter_id, name, weight, status, others, used_at) "
+                    "VALUES ('job', 'delivery', 'http', :id, :name, 1.0, 'sent', '[]', '2026-01-01 00:00:00')"
+                ),
+                {"id": row["id"], "name": row["name"]},
+            )
+    migrations.upgrade(database)
+    learning.count_pairs(database, Settings(_env_file=None))
+    with database.read() as connection:
+        assert learning.partners_of(connection, one) == {other: 1}
