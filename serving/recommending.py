@@ -226,7 +226,7 @@ def for_prompt(
 
         def shared(candidate: Facts) -> ranking.Shared:
             known = ranking.shared_with_prompt(said, candidate, rarities.of_tag, rarities.of_word)
-            # In a small library no word is rare enough to be evidence by itself, and a trigger word is one all the same.
+            # In a small library no word is rare enough to be evidence, and a trigger word is some all the same.
             return replace(known, worth=max(known.worth, fusion.evidence(found.get(candidate.pk) or 0.0)))
 
         chosen = _choose(connection, _rank(connection, matches, facts, shared, learned), wish)
