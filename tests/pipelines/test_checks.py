@@ -9,12 +9,14 @@ import pytest
 from sqlalchemy import insert, update
 
 from pipelines import checks
-from pipelines.assets import recommend
+from pipelines.assets import lexical, recommend
 from pipelines.checks.tables import domain_of, range_of, rules_of
 from pipelines.definitions import build_definitions
 from pipelines.resources import Warehouse, warehouse_resource
 from tests.pipelines.conftest import Synced
 from warehouse.engine import Database
+from warehouse.evaluation.metrics import Measure
+from warehouse.evaluation.spot import SpotCheck
 from warehouse.generations import current
 from warehouse.models import Base, Embedding, FacetCount
 from warehouse.settings import Settings
@@ -180,6 +182,34 @@ def test_an_index_below_the_floor_fails_its_blocking_check_and_is_not_published(
     assert before is not None
     assert after is not None
     assert after.pk == before.pk
+
+
+def test_a_word_index_that_finds_much_less_fails_its_blocking_check_and_is_not_published(
+    synced_copy: Database, synced: Synced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = synced.settings.model_copy(update={"database_url": str(synced_copy.engine.url)})
+    resources = {"warehouse": warehouse_resource(settings)}
+    before = current(synced_copy, settings, "indices/lexical")
+    assert before is not None
+    assert before.manifest["quality"]["queries"] >= 50, "the library has example prompts to ask"
+    worthless = SpotCheck(Measure(0.1, 0.05, 0.15), before.manifest["quality"]["queries"])
+    monkeypatch.setattr("warehouse.lexical.publishing.spot_check", lambda *_: worthless)
+    # The same adapters, but none of them as it was indexed.
+    _break(synced_copy, "UPDATE adapters SET content_digest = 'f' || substr(content_digest, 2)")
+    result = dg.materialize([lexical], resources=resources, raise_on_error=False)
+    assert not result.success
+    [evaluation] = result.get_asset_check_evaluations()
+    assert (evaluation.check_name, evaluation.passed, evaluation.blocking) == (
+        "prompts_find_their_adapter",
+        False,
+        True,
+    )
+    after = current(synced_copy, settings, "indices/lexical")
+    assert after is not None
+    assert after.pk == before.pk
+    monkeypatch.undo()
+    result = dg.materialize([lexical], resources=resources)
+    assert [each.passed for each in result.get_asset_check_evaluations()] == [True]
 
 
 def test_broken_adapters_stop_what_is_published_from_them(synced_copy: Database, synced: Synced) -> None:
