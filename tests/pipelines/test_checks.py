@@ -191,7 +191,8 @@ def test_a_word_index_that_finds_much_less_fails_its_blocking_check_and_is_not_p
     resources = {"warehouse": warehouse_resource(settings)}
     before = current(synced_copy, settings, "indices/lexical")
     assert before is not None
-    assert before.manifest["quality"]["queries"] >= 50, "the library has example prompts to ask"
+    # The library is small, and the few prompts it has must do.
+    monkeypatch.setattr("warehouse.lexical.publishing._TELLING", 1)
     worthless = SpotCheck(Measure(0.1, 0.05, 0.15), before.manifest["quality"]["queries"])
     monkeypatch.setattr("warehouse.lexical.publishing.spot_check", lambda *_: worthless)
     # The same adapters, but none of them as it was indexed.
@@ -199,11 +200,8 @@ def test_a_word_index_that_finds_much_less_fails_its_blocking_check_and_is_not_p
     result = dg.materialize([lexical], resources=resources, raise_on_error=False)
     assert not result.success
     [evaluation] = result.get_asset_check_evaluations()
-    assert (evaluation.check_name, evaluation.passed, evaluation.blocking) == (
-        "prompts_find_their_adapter",
-        False,
-        True,
-    )
+    assert evaluation.check_name == "prompts_find_their_adapter"
+    assert (evaluation.passed, evaluation.blocking) == (False, True)
     after = current(synced_copy, settings, "indices/lexical")
     assert after is not None
     assert after.pk == before.pk
