@@ -47,8 +47,10 @@ def _migrated(settings: Settings) -> Settings:
     return settings
 
 
-def test_materialising_directly_gives_what_the_command_line_gave(synced: Synced, tmp_path: Path) -> None:
-    settings = _migrated(settings_in(tmp_path / "data"))
+def test_materialising_directly_gives_what_the_command_line_gave(
+    synced: Synced, models_dir: Path, tmp_path: Path
+) -> None:
+    settings = _migrated(settings_in(tmp_path / "data", models=models_dir))
     job = build_definitions(warehouse_resource(settings)).resolve_job_def(Job.SYNC_LIBRARY)
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(instance=instance, run_config=dict(sync_config([synced.library])))
@@ -129,8 +131,8 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    deployment = Deployment(_migrated(settings_in(tmp_path / "data")))
+def deployment(models_dir: Path, tmp_path: Path) -> Iterator[Deployment]:
+    deployment = Deployment(_migrated(settings_in(tmp_path / "data", models=models_dir)))
     try:
         deployment.wait_ready()
         yield deployment
