@@ -14,7 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import psutil
 import pytest
 
-from tests.databases import DIALECTS, migrated_postgresql, migrated_sqlite, scratch_database, without_durability
+from tests.databases import DIALECTS, migrated_postgresql, scratch_database, without_durability
 from warehouse.engine import Database
 from warehouse.settings import Settings
 
@@ -82,12 +82,6 @@ def postgresql_server() -> Iterator[str]:
         without_durability(url)
         yield url
         server.cleanup()
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file, to be copied: migrating costs more than most tests."""
-    return migrated_sqlite(tmp_path_factory.mktemp("template") / "warehouse.sqlite3")
 
 
 @pytest.fixture(scope="session")

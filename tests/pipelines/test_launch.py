@@ -18,6 +18,7 @@ from sqlalchemy import insert
 from pipelines.definitions import build_definitions
 from pipelines.instance import open_instance
 from pipelines.resources import warehouse_resource
+from tests.databases import migrated_sqlite
 from tests.pipelines.conftest import ROOT, Synced, assert_same_library, environment_of, settings_in
 from warehouse import migrations
 from warehouse.contracts import CODE_LOCATION, REPOSITORY, Job, Tag, sync_config
@@ -41,9 +42,7 @@ ENDS = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 def _migrated(settings: Settings) -> Settings:
-    database = open_database(settings)
-    migrations.upgrade(database)
-    database.dispose()
+    migrated_sqlite(settings.data_dir / "warehouse.sqlite3")
     return settings
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.databases import migrated_sqlite
 from tests.warehouse.ingest.library import Library, model, version, weights
-from warehouse import migrations
 from warehouse.engine import connect
 from warehouse.samples import generate_library
 from warehouse.settings import Settings
@@ -74,8 +74,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
     settings = Settings(_env_file=None, data_dir=folder / "data")
     states = []
     for name in ("whole", "chunks"):
-        database = connect(f"sqlite:///{folder / name}.sqlite3")
-        migrations.upgrade(database)
+        database = connect(f"sqlite:///{migrated_sqlite(folder / f'{name}.sqlite3')}")
         library = Library(folder / "library", database, settings)
         if name == "whole":
             library.sync()
