@@ -18,7 +18,7 @@ from tests.databases import DIALECTS, migrated_postgresql, scratch_database, wit
 from warehouse.engine import Database
 from warehouse.settings import Settings
 
-_COSTLY = ("synced", "analyst", "asked", "undisturbed", "large", "large_on_postgresql")
+_COSTLY = ("synced", "analyst", "asked", "undisturbed", "large", "large_on_postgresql", "reference", "embedded")
 """Fixtures that live longer than a test and take seconds to make."""
 
 _MEMORY, _ROOM = Path("/dev/shm"), 4 * 2**30

@@ -1,14 +1,15 @@
 """A stage killed with SIGKILL anywhere, and run again, ends where an undisturbed sync does: row by row."""
 
 import json
+import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import programs
 from tests.databases import migrated_sqlite
 from tests.warehouse.ingest.library import Library, model, version, weights
 from warehouse.engine import connect
@@ -60,9 +61,9 @@ def _fill(root: Path) -> None:
 
 def _child(library: Library, *victim: str) -> subprocess.CompletedProcess[str]:
     url = library.database.engine.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-m", "tests.warehouse.ingest.killed", str(library.settings.data_dir), url]
-    return subprocess.run(
-        [*command, str(library.root), *victim], capture_output=True, text=True, timeout=120, check=False
+    arguments = (str(library.settings.data_dir), url, str(library.root), *victim)
+    return programs.run(
+        "tests.warehouse.ingest.killed", *arguments, folder=programs.ROOT, environment=os.environ, timeout=120
     )
 
 
