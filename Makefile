@@ -19,6 +19,8 @@ TORCH_INDEX_URL ?=
 TEST_PROCESSES ?= 3
 
 export DAGSTER_DISABLE_TELEMETRY := 1
+# Every service, run and test that starts a process would compile all sources again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help up test test-fast lint format types check-lock lock defs ci clean
 

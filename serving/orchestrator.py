@@ -8,9 +8,11 @@ known.
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -57,12 +59,20 @@ class DagsterState:
         return "ready" if self.daemon else "daemon_down"
 
 
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Whose certificates are believed; reading them takes longer than all else that an application starts with."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Orchestrator:
     """Asks the Dagster that the settings name, and keeps what it says of itself for a few seconds."""
 
     def __init__(self, settings: Settings) -> None:
         # Proxies of the environment are for the outside; this is a neighbour.
-        self._client = httpx.AsyncClient(base_url=settings.dagster_url, timeout=TIMEOUT, trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=settings.dagster_url, timeout=TIMEOUT, trust_env=False, verify=_authorities()
+        )
         self._asking: asyncio.Task[DagsterState] | None = None
         self._kept: tuple[float, DagsterState] | None = None
 

@@ -1,6 +1,7 @@
 """Fixtures shared by every test: where real data is, and limits that keep two cores usable."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +11,35 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import psutil
 import pytest
 
-from tests.databases import DIALECTS, migrated_postgresql, migrated_sqlite, scratch_database, without_durability
+from tests.databases import DIALECTS, migrated_postgresql, scratch_database, without_durability
 from warehouse.engine import Database
 from warehouse.settings import Settings
 
-_COSTLY = ("synced", "analyst", "asked", "undisturbed", "large", "large_on_postgresql")
+_COSTLY = ("synced", "analyst", "asked", "undisturbed", "large", "large_on_postgresql", "reference", "embedded")
 """Fixtures that live longer than a test and take seconds to make."""
+
+_MEMORY, _ROOM = Path("/dev/shm"), 4 * 2**30
+"""A file system without a disk, and the bytes that must be free of it: a whole run leaves a fraction of that."""
+
+
+def _work_in_memory() -> None:
+    """Put scratch files where there is no disk to wait for, as thousands of small databases do at their commits.
+
+    TMPDIR, where it is set, is left as it is.
+    """
+    if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK | os.X_OK):
+        return
+    # Some tests make programs and run them.
+    runs_programs = not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC
+    if runs_programs and min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available) > _ROOM:
+        os.environ["TMPDIR"] = str(_MEMORY)
+        tempfile.tempdir = None
+
+
+_work_in_memory()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,12 +82,6 @@ def postgresql_server() -> Iterator[str]:
         without_durability(url)
         yield url
         server.cleanup()
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file, to be copied: migrating costs more than most tests."""
-    return migrated_sqlite(tmp_path_factory.mktemp("template") / "warehouse.sqlite3")
 
 
 @pytest.fixture(scope="session")

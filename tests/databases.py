@@ -1,12 +1,14 @@
-"""Scratch databases at the newest schema: copies of one that the session migrated, of either dialect.
+"""Scratch databases at the newest schema: copies of one that was migrated once, of either dialect.
 
 The chain of migrations itself is tested from empty databases, which `scratch_postgresql` gives and SQLite needs not.
 """
 
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,7 @@ DIALECTS = ("sqlite", "postgresql")
 def scratch_database(request: pytest.FixtureRequest, folder: Path, dialect: str) -> Iterator[Database]:
     """A migrated database in a folder or on the session's server; gone afterwards on the latter."""
     if dialect == "sqlite":
-        file = folder / "warehouse.sqlite3"
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
-        database = connect(f"sqlite:///{file}")
+        database = connect(f"sqlite:///{migrated_sqlite(folder / 'warehouse.sqlite3')}")
         yield database
         database.dispose()
         return
@@ -46,9 +46,16 @@ def scratch_postgresql(server_url: str, *, template: str = "template1") -> str:
 
 
 def migrated_sqlite(file: Path) -> Path:
-    """Make a database file at the newest schema, with nothing left beside it."""
-    _migrate(f"sqlite:///{file}")
-    return file
+    """Make a database file at the newest schema, in a folder that is there; returns it."""
+    return shutil.copyfile(Path(_template().name) / "warehouse.sqlite3", file)
+
+
+@cache
+def _template() -> "tempfile.TemporaryDirectory[str]":
+    """The folder of the file that is copied, for as long as this process lives."""
+    folder = tempfile.TemporaryDirectory(prefix="template-")
+    _migrate(f"sqlite:///{folder.name}/warehouse.sqlite3")
+    return folder
 
 
 def migrated_postgresql(server_url: str) -> str:

@@ -3,8 +3,6 @@
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from tests import programs
 from warehouse.engine import Database, connect, open_database
 from warehouse.models import Adapter, Base, Embedding
 from warehouse.samples import generate_library
@@ -44,8 +43,15 @@ COMPARED = (
 )
 
 
-def settings_in(folder: Path, **changes: Any) -> Settings:
-    """Settings of a data folder, untouched by the caller's environment."""
+def settings_in(folder: Path, *, models: Path | None = None, **changes: Any) -> Settings:
+    """Settings of a data folder, untouched by the caller's environment.
+
+    Args:
+        models: where exported encoders are; none: they are exported anew, which takes seconds.
+    """
+    if models is not None:
+        folder.mkdir()
+        (folder / "models").symlink_to(models, target_is_directory=True)
     return Settings(_env_file=None, data_dir=folder, **changes)  # type: ignore[call-arg]
 
 
@@ -76,14 +82,8 @@ class Ran:
 
 def run_job(settings: Settings, *arguments: str) -> Ran:
     """Run `python -m pipelines.run` to its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines.run", *arguments],
-        env=environment_of(settings),
-        cwd=settings.data_dir.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    folder, environment = settings.data_dir.parent, environment_of(settings)
+    done = programs.run("pipelines.run", *arguments, folder=folder, environment=environment, timeout=290)
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
@@ -137,9 +137,9 @@ class Synced:
 
 
 @pytest.fixture(scope="session")
-def synced(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Synced:
+def synced(library: Path, models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Synced:
     """One real sync, shared by the tests that only look at it."""
-    settings = settings_in(tmp_path_factory.mktemp("synced") / "data")
+    settings = settings_in(tmp_path_factory.mktemp("synced") / "data", models=models_dir)
     return Synced(settings, library, run_job(settings, "sync_library", "--path", str(library), "--json"))
 
 

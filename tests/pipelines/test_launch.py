@@ -18,6 +18,7 @@ from sqlalchemy import insert
 from pipelines.definitions import build_definitions
 from pipelines.instance import open_instance
 from pipelines.resources import warehouse_resource
+from tests.databases import migrated_sqlite
 from tests.pipelines.conftest import ROOT, Synced, assert_same_library, environment_of, settings_in
 from warehouse import migrations
 from warehouse.contracts import CODE_LOCATION, REPOSITORY, Job, Tag, sync_config
@@ -41,14 +42,14 @@ ENDS = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 def _migrated(settings: Settings) -> Settings:
-    database = open_database(settings)
-    migrations.upgrade(database)
-    database.dispose()
+    migrated_sqlite(settings.data_dir / "warehouse.sqlite3")
     return settings
 
 
-def test_materialising_directly_gives_what_the_command_line_gave(synced: Synced, tmp_path: Path) -> None:
-    settings = _migrated(settings_in(tmp_path / "data"))
+def test_materialising_directly_gives_what_the_command_line_gave(
+    synced: Synced, models_dir: Path, tmp_path: Path
+) -> None:
+    settings = _migrated(settings_in(tmp_path / "data", models=models_dir))
     job = build_definitions(warehouse_resource(settings)).resolve_job_def(Job.SYNC_LIBRARY)
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(instance=instance, run_config=dict(sync_config([synced.library])))
@@ -129,8 +130,8 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    deployment = Deployment(_migrated(settings_in(tmp_path / "data")))
+def deployment(models_dir: Path, tmp_path: Path) -> Iterator[Deployment]:
+    deployment = Deployment(_migrated(settings_in(tmp_path / "data", models=models_dir)))
     try:
         deployment.wait_ready()
         yield deployment

@@ -120,12 +120,14 @@ def test_a_database_of_another_version_is_refused_with_the_remedy(library: Path,
 
 @pytest.mark.platform
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_cancels_the_run_and_frees_the_lock(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupt_cancels_the_run_and_frees_the_lock(
+    models_dir: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     from warehouse.samples import generate_library
 
     folder = tmp_path / "large"
     generate_library(folder, adapters=150, weights=False)
-    settings = settings_in(tmp_path / "data")
+    settings = settings_in(tmp_path / "data", models=models_dir)
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines.run", "sync_library", "--path", str(folder)],
         env=environment_of(settings),

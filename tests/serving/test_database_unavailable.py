@@ -23,7 +23,7 @@ from websockets.sync.client import connect as websocket
 from serving.app import create_app
 from tests.databases import scratch_postgresql
 from tests.serving.test_problems import problem_of
-from warehouse import engine, migrations
+from warehouse import engine
 from warehouse.availability import Unavailability, unavailability
 from warehouse.engine import Database, connect
 from warehouse.ids import new_id
@@ -95,12 +95,11 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 @pytest.fixture
-def gate(postgresql_server: str) -> Iterator[tuple[Gate, Database]]:
+def gate(postgresql_server: str, postgresql_template: str) -> Iterator[tuple[Gate, Database]]:
     """A gate, and a migrated scratch database behind it."""
-    url = make_url(scratch_postgresql(postgresql_server))
+    url = make_url(scratch_postgresql(postgresql_server, template=postgresql_template))
     gate = Gate(url)
     database = connect(url.set(host="127.0.0.1", port=gate.port, query={}))
-    migrations.upgrade(database)
     yield gate, database
     database.dispose()
     gate.close()

@@ -6,14 +6,14 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 from serving import logs
-from warehouse import migrations
-from warehouse.engine import connect
+from tests.databases import migrated_sqlite
 
 
 def record(message: str, **extra: object) -> logging.LogRecord:
@@ -44,9 +44,7 @@ def test_fields_of_a_record_are_those_of_the_request() -> None:
 
 @pytest.mark.platform
 def test_the_id_of_a_500_leads_to_its_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    database = connect(f"sqlite:///{tmp_path / 'warehouse.sqlite3'}")
-    migrations.upgrade(database)
-    database.dispose()
+    migrated_sqlite(tmp_path / "warehouse.sqlite3")
     monkeypatch.setenv("LORA_MANAGER_API_KEYS", "reading:reader:reader-secret")
     monkeypatch.setenv("LORA_MANAGER_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("LORA_MANAGER_SLOW_STATEMENT_MS", "0")
@@ -91,5 +89,5 @@ def _wait_for(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
             client.get("/health")
             return
         except httpx.ConnectError:
-            continue
+            time.sleep(0.05)
     raise RuntimeError("the server did not start")

@@ -18,10 +18,9 @@ from serving.schemas.recommendations import (
     RecommendationStats,
     SimilarAnswer,
 )
-from tests.databases import scratch_database
+from tests.databases import migrated_sqlite, scratch_database
 from tests.serving.conftest import Server, scratch_settings
 from tests.warehouse.queries.library import adapter_values, insert_adapters
-from warehouse import migrations
 from warehouse.engine import Database, connect
 from warehouse.ids import new_id
 from warehouse.ingest.tombstones import bury
@@ -136,8 +135,7 @@ def own_library(database: Database, settings_for: Callable[..., Settings]) -> It
 def unready_client(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[httpx.Client]:
     """A client of a server whose recommender is never opened."""
     folder = tmp_path_factory.mktemp("unready")
-    database = connect(f"sqlite:///{folder / 'warehouse.sqlite3'}")
-    migrations.upgrade(database)
+    database = connect(f"sqlite:///{migrated_sqlite(folder / 'warehouse.sqlite3')}")
     insert_adapters(database, [adapter_values(1, id=KNOWN)])
     server = Server(scratch_settings(database, folder / "data", models_dir))
     with pytest.MonkeyPatch.context() as patch:

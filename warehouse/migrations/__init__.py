@@ -3,6 +3,7 @@
 Does not belong here: models (`warehouse.models`); a revision spells out its tables, so that it never changes with them.
 """
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -23,6 +24,7 @@ def _config() -> Config:
     return config
 
 
+@cache
 def head() -> str:
     """The revision this version of the project works with."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()

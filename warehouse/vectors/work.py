@@ -103,7 +103,11 @@ def producer_of(settings: Settings, space: Space) -> str:
     Raises:
         EncoderError: the model of the space cannot be used.
     """
-    return f"text-{space.text_version}:{model_version(settings, space.model_name(settings))}"
+    return _producer(space, model_version(settings, space.model_name(settings)))
+
+
+def _producer(space: Space, version: str) -> str:
+    return f"text-{space.text_version}:{version}"
 
 
 def producers_of(settings: Settings) -> dict[SpaceName, str]:
@@ -112,7 +116,9 @@ def producers_of(settings: Settings) -> dict[SpaceName, str]:
     Raises:
         EncoderError: the model of a space cannot be used.
     """
-    return {space.name: producer_of(settings, space) for space in SPACES}
+    # The spaces mostly share a model, and looking at its files is what takes long.
+    versions = {model: model_version(settings, model) for model in {space.model_name(settings) for space in SPACES}}
+    return {space.name: _producer(space, versions[space.model_name(settings)]) for space in SPACES}
 
 
 def _numbers(database: Database, adapter_ids: Collection[str]) -> list[int]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,12 @@ from warehouse.generating import Failure
 from warehouse.jobs import JobStatus
 from warehouse.settings import Settings
 
-pytest.importorskip("diffusers", reason="the extra `diffusers` is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("diffusers")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("diffusers"),
+    # Looked up, not imported: it takes seconds, in every process that collects tests.
+    pytest.mark.skipif(find_spec("diffusers") is None, reason="the extra `diffusers` is not installed"),
+]
 
 SMALL: dict[str, Any] = {"steps": 3, "width": 64, "height": 64, "seed": 7}
 

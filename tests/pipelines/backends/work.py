@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from tests.databases import migrated_sqlite
 from tests.warehouse.queries.library import adapter_values
-from warehouse import migrations
 from warehouse.backends import Backend, BackendPlugin, Outcome, Progress, Submission
 from warehouse.engine import open_database
 from warehouse.ids import new_id
@@ -69,8 +69,11 @@ def work(plugin: BackendPlugin, settings: Settings, *jobs: ClaimedJob, interrupt
 
 def library(settings: Settings, *adapters: dict[str, Any]) -> Settings:
     """Make the tables of a data folder and put adapters with hashed files into them; the settings again."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    file = settings.data_dir / "warehouse.sqlite3"
+    if not file.exists():
+        migrated_sqlite(file)
     database = open_database(settings)
-    migrations.upgrade(database)
     now = utc_now()
     with database.write() as connection:
         connection.execute(insert(Root).values(pk=1, path="/library", created_at=now))

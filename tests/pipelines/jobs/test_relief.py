@@ -12,7 +12,6 @@ from sqlalchemy import func, select
 from pipelines.backends.http import PLUGIN
 from tests.databases import scratch_postgresql
 from tests.pipelines.receiver import receiving
-from warehouse import migrations
 from warehouse.engine import connect
 from warehouse.jobs import NewJob, enqueue
 from warehouse.models import Job
@@ -21,10 +20,11 @@ NUMBER = 1000
 
 
 @pytest.mark.slow
-def test_two_processes_relieve_each_other_and_deliver_each_job_once(postgresql_server: str, tmp_path: Path) -> None:
-    url = scratch_postgresql(postgresql_server)
+def test_two_processes_relieve_each_other_and_deliver_each_job_once(
+    postgresql_server: str, postgresql_template: str, tmp_path: Path
+) -> None:
+    url = scratch_postgresql(postgresql_server, template=postgresql_template)
     database = connect(url)
-    migrations.upgrade(database)
     with receiving() as receiver:
         job = NewJob(
             PLUGIN.kind, PLUGIN.name, PLUGIN.lane, "p", {"url": f"{receiver.url}/pause/0.4"}, PLUGIN.max_attempts

@@ -1,12 +1,13 @@
-"""The command line as a user has it: a real process, its outputs and its exit code."""
+"""The command line as a user has it: a process of its own, its outputs and its exit code."""
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests import programs
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -18,15 +19,13 @@ def runner(folder: Path) -> Run:
         *arguments: str, stdin: str = "", timeout: float = 120, **environment: str
     ) -> "subprocess.CompletedProcess[str]":
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LORA_MANAGER_")}
-        return subprocess.run(
-            [sys.executable, "-m", "serving.cli.main", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
+        return programs.run(
+            "serving.cli.main",
+            *arguments,
+            folder=folder,
+            environment={**kept, "LORA_MANAGER_DATA_DIR": str(folder / "data"), **environment},
+            stdin=stdin,
             timeout=timeout,
-            cwd=folder,
-            env={**kept, "LORA_MANAGER_DATA_DIR": str(folder / "data"), **environment},
-            check=False,
         )
 
     return run_command

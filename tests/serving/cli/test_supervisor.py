@@ -18,6 +18,13 @@ from serving.cli.supervisor import Supervisor
 
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+DIES_WHEN_READY = """
+import os, time
+while not os.path.exists({seen!r}):
+    time.sleep(0.01)
+os.unlink({seen!r})
+raise SystemExit('no licence to run')
+"""
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]); {SLEEP}"
 
 
@@ -77,11 +84,13 @@ def test_services_start_in_order_and_get_the_environment(tmp_path: Path, watch: 
     watched.until(lambda: "hello" in tail(tmp_path / "logs" / "second.log"))
 
 
-def test_a_killed_service_is_reported_with_its_last_words_and_started_again(watch: Callable[..., Watched]) -> None:
+def test_a_killed_service_is_reported_with_its_last_words_and_started_again(
+    tmp_path: Path, watch: Callable[..., Watched]
+) -> None:
     watched = watch(python("worker", f"print('last words', flush=True); {SLEEP}"))
     watched.until(lambda: "worker" in watched.running and not watched.supervisor.waiting_for)
     first = watched.running["worker"]
-    time.sleep(0.3)
+    watched.until(lambda: "last words" in tail(tmp_path / "logs" / "worker.log"))
     os.kill(first.pid, signal.SIGKILL)
     watched.until(lambda: watched.running["worker"] != first)
     assert "worker was killed by signal 9" in watched.said[0]
@@ -89,11 +98,17 @@ def test_a_killed_service_is_reported_with_its_last_words_and_started_again(watc
 
 
 def test_a_service_that_keeps_dying_ends_everything(
-    watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervision, "RESTART_DELAYS", (0.01, 0.01))
-    dies_when_ready = "import time; time.sleep(0.5); raise SystemExit('no licence to run')"
-    watched = watch(python("steady", SLEEP), python("broken", dies_when_ready))
+    seen = tmp_path / "seen"
+
+    def ready(_started: float) -> bool:
+        seen.touch()
+        return True
+
+    broken = python("broken", DIES_WHEN_READY.format(seen=str(seen)), ready=ready)
+    watched = watch(python("steady", SLEEP), broken)
     with pytest.raises(CommandError, match=r"(?s)broken ended with code 1, 3 times.*no licence to run"):
         watched.until(lambda: False)
     assert len(watched.said) == 2

@@ -1,16 +1,17 @@
 """A stage killed with SIGKILL anywhere, and run again, ends where an undisturbed sync does: row by row."""
 
 import json
+import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import programs
+from tests.databases import migrated_sqlite
 from tests.warehouse.ingest.library import Library, model, version, weights
-from warehouse import migrations
 from warehouse.engine import connect
 from warehouse.samples import generate_library
 from warehouse.settings import Settings
@@ -60,9 +61,9 @@ def _fill(root: Path) -> None:
 
 def _child(library: Library, *victim: str) -> subprocess.CompletedProcess[str]:
     url = library.database.engine.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-m", "tests.warehouse.ingest.killed", str(library.settings.data_dir), url]
-    return subprocess.run(
-        [*command, str(library.root), *victim], capture_output=True, text=True, timeout=120, check=False
+    arguments = (str(library.settings.data_dir), url, str(library.root), *victim)
+    return programs.run(
+        "tests.warehouse.ingest.killed", *arguments, folder=programs.ROOT, environment=os.environ, timeout=120
     )
 
 
@@ -74,8 +75,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
     settings = Settings(_env_file=None, data_dir=folder / "data")
     states = []
     for name in ("whole", "chunks"):
-        database = connect(f"sqlite:///{folder / name}.sqlite3")
-        migrations.upgrade(database)
+        database = connect(f"sqlite:///{migrated_sqlite(folder / f'{name}.sqlite3')}")
         library = Library(folder / "library", database, settings)
         if name == "whole":
             library.sync()

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
+from tests.databases import migrated_sqlite
 from tests.warehouse.vectors import library
-from warehouse import migrations
 from warehouse.engine import Database, connect
 from warehouse.models import Base, Embedding
 from warehouse.settings import Settings
@@ -36,8 +36,7 @@ def settings(settings: Settings, shared_data: Path) -> Settings:
 @pytest.fixture(scope="session")
 def embedded(shared_data: Path) -> list[dict[str, Any]]:
     """The embeddings of `library.adapter` 1..COUNT, computed once."""
-    database = connect(f"sqlite:///{shared_data / 'embedded.sqlite3'}")
-    migrations.upgrade(database)
+    database = connect(f"sqlite:///{migrated_sqlite(shared_data / 'embedded.sqlite3')}")
     library.fill(database, *(library.adapter(pk) for pk in range(1, COUNT + 1)))
     settings = Settings(_env_file=None, data_dir=shared_data)
     for space in SPACES:

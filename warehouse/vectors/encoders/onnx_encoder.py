@@ -40,6 +40,8 @@ class OnnxEncoder:
     def __init__(
         self, model: ModelFolder, config: BertConfig, graph: Path, *, precision: str, threads: int | None = None
     ) -> None:
+        # NumPy first: ONNX Runtime imports it from C, where an interrupt is printed with its traceback and forgotten.
+        import numpy as np  # noqa: F401
         import onnxruntime
         from tokenizers import Tokenizer
 
