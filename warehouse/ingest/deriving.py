@@ -28,6 +28,7 @@ from warehouse.civitai import (
 from warehouse.civitai.names import base_name
 from warehouse.civitai.resolution import hash_matches, is_weight_claim
 from warehouse.fulltext import fold, search_row
+from warehouse.ingest.steps import Fault, each, together
 from warehouse.safetensors import HeaderFacts, HeaderProblem, Inspection, InspectionState, inspect_file
 
 BUILD_PRODUCER: Final = "adapters/3"
@@ -147,16 +148,38 @@ class Derived(Struct, array_like=True, frozen=True, kw_only=True):
     inspections: list[InspectionRow]
 
 
+class Begun(Struct, frozen=True, kw_only=True):
+    """A bundle whose documents are merged, before its adapters are made into rows.
+
+    `adapters` are drafts by source key, each with the number of its weight file and its state.
+    """
+
+    task: BundleTask
+    sources: Sequence[tuple[Source, bool]]
+    adapters: dict[str, tuple[AdapterDraft, int | None, str]]
+    findings: list[DerivedFinding]
+    inspections: list[InspectionRow]
+
+
+def derive_all(tasks: Sequence[BundleTask], max_bytes: int) -> list[Derived | Fault]:
+    """Derive the adapters of bundles, in their order."""
+    results: list[Derived | Fault] = []
+    for some in together(tasks):
+        begun = each(lambda task: begin(task, _sources(task, max_bytes)), some)
+        results += each(finish, begun)
+    return results
+
+
 def derive(task: BundleTask, max_bytes: int) -> Derived:
     """Derive the adapters of a bundle."""
-    return derive_from(task, [(_source(document, max_bytes), document.own) for document in task.documents])
+    return finish(begin(task, _sources(task, max_bytes)))
 
 
-def derive_from(task: BundleTask, sources: Sequence[tuple[Source, bool]]) -> Derived:
-    """Derive the adapters of a bundle from its documents as they were read, each with whether it is its own."""
+def begin(task: BundleTask, sources: Sequence[tuple[Source, bool]]) -> Begun:
+    """Merge the documents of a bundle as they were read, each with whether it is the bundle's own."""
     is_foreign = not all(own for _, own in sources)
     inspections: list[InspectionRow] = []
-    adapters: dict[str, DerivedAdapter] = {}
+    adapters: dict[str, tuple[AdapterDraft, int | None, str]] = {}
     findings: dict[tuple[str, str | None, str], DerivedFinding] = {}
     weights: list[WeightTask | None] = [*task.weights] or [None]
     for weight in weights:
@@ -172,17 +195,28 @@ def derive_from(task: BundleTask, sources: Sequence[tuple[Source, bool]]) -> Der
             if is_file or not is_foreign:
                 state = "missing" if is_file and not is_there else str(draft.file_state)
                 pk = weight.pk if weight is not None and is_file else None
-                adapters.setdefault(draft.source_key, _adapter(draft, pk, state))
+                adapters.setdefault(draft.source_key, (draft, pk, state))
         for finding in merged.findings:
             findings.setdefault((finding.code, finding.path, finding.message), _finding(finding))
-    return Derived(
-        pk=task.pk,
-        revision=task.revision,
-        adapters=_one_per_version(adapters.values()),
-        findings=list(findings.values()),
-        claims=_claims(source for source, own in sources if own),
-        inspections=inspections,
+    return Begun(
+        task=task, sources=sources, adapters=adapters, findings=list(findings.values()), inspections=inspections
     )
+
+
+def finish(begun: Begun) -> Derived:
+    """Make the adapters of a merged bundle into rows."""
+    return Derived(
+        pk=begun.task.pk,
+        revision=begun.task.revision,
+        adapters=_one_per_version([_adapter(*made) for made in begun.adapters.values()]),
+        findings=begun.findings,
+        claims=_claims(source for source, own in begun.sources if own),
+        inspections=begun.inspections,
+    )
+
+
+def _sources(task: BundleTask, max_bytes: int) -> list[tuple[Source, bool]]:
+    return [(_source(document, max_bytes), document.own) for document in task.documents]
 
 
 def _source(document: DocumentTask, max_bytes: int) -> Source:
