@@ -7,6 +7,7 @@ bundles, names that clash, user state (`writer`).
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,16 +117,57 @@ class DerivedFinding(Struct, array_like=True, frozen=True):
     data: str | None
 
 
+class Columns(Struct, frozen=True, kw_only=True, gc=False):
+    """The columns of `adapters` that documents and files decide; those of JSON as text."""
+
+    name: str
+    version: str | None
+    canonical_version_name: str | None
+    description: str | None
+    author_username: str | None
+    visibility: str
+    published_at: datetime | None
+    tags: str
+    trained_words: str
+    triggers: str
+    activation_text: str | None
+    negative_text: str | None
+    archetype: str | None
+    archetype_confidence: float | None
+    base_model: str | None
+    sd_version: str | None
+    nsfw_level: int
+    supports_generation: bool
+    civitai_model_id: int | None
+    civitai_version_id: int | None
+    downloads: int | None
+    likes: int | None
+    rating: float | None
+    stats: str
+    licence: str | None
+    extra: str
+    file_path: str
+    file_state: str
+    primary_file_name: str | None
+    primary_file_size_kb: float | None
+    primary_file_sha256: str | None
+    primary_file_download_url: str | None
+    primary_file_local_path: str | None
+    json_file_path: str | None
+    json_file_mtime: datetime | None
+    json_file_size: int | None
+    content_digest: str
+
+
 class DerivedAdapter(Struct, array_like=True, frozen=True, kw_only=True):
     """One adapter as values of columns.
 
-    `columns` are those of `adapters` that documents and files decide (JSON columns as text); `weight` and `favorite`
-    are what a sidecar suggests for user state. `digest` covers everything else in here.
+    `weight` and `favorite` are what a sidecar suggests for user state. `digest` covers everything else in here.
     """
 
     source_key: str
     file_pk: int | None
-    columns: dict[str, Any]
+    columns: Columns
     weight: float | None
     favorite: bool | None
     provenance: str
@@ -309,57 +351,55 @@ def inspection_row(file_pk: int, size: int, mtime_ns: int, inspection: Inspectio
 def _one_per_version(adapters: Iterable[DerivedAdapter]) -> list[DerivedAdapter]:
     """Without the remote adapters of versions whose file is beside them under another suffix."""
     every = list(adapters)
-    here = {adapter.columns["civitai_version_id"] for adapter in every if adapter.source_key.startswith(FILE_KEY)} - {
-        None
-    }
+    here = {adapter.columns.civitai_version_id for adapter in every if adapter.source_key.startswith(FILE_KEY)} - {None}
     return [
         adapter
         for adapter in every
-        if adapter.source_key.startswith(FILE_KEY) or adapter.columns["civitai_version_id"] not in here
+        if adapter.source_key.startswith(FILE_KEY) or adapter.columns.civitai_version_id not in here
     ]
 
 
 def _adapter(draft: AdapterDraft, file_pk: int | None, file_state: str) -> DerivedAdapter:
     extra = draft.extra if draft.nsfw is None else {**draft.extra, "nsfw": draft.nsfw}
-    columns: dict[str, Any] = {
-        "name": _text(draft.name),
-        "version": _text(draft.version),
-        "canonical_version_name": _text(draft.canonical_version_name),
-        "description": _text(draft.description),
-        "author_username": _text(draft.author_username),
-        "visibility": draft.visibility,
-        "published_at": draft.published_at,
-        "tags": _json(draft.tags),
-        "trained_words": _json(draft.trained_words),
-        "triggers": _json(draft.triggers),
-        "activation_text": _text(draft.activation_text),
-        "negative_text": _text(draft.negative_text),
-        "archetype": draft.archetype,
-        "archetype_confidence": draft.archetype_confidence,
-        "base_model": _text(draft.base_model),
-        "sd_version": _text(draft.sd_version),
-        "nsfw_level": draft.nsfw_level,
-        "supports_generation": draft.supports_generation,
-        "civitai_model_id": draft.civitai_model_id,
-        "civitai_version_id": draft.civitai_version_id,
-        "downloads": draft.downloads,
-        "likes": draft.likes,
-        "rating": draft.rating,
-        "stats": _json(draft.stats),
-        "licence": None if draft.licence is None else _json(draft.licence),
-        "extra": _json(extra),
-        "file_path": draft.file_path,
-        "file_state": file_state,
-        "primary_file_name": _text(draft.primary_file_name),
-        "primary_file_size_kb": draft.primary_file_size_kb,
-        "primary_file_sha256": draft.primary_file_sha256,
-        "primary_file_download_url": _text(draft.primary_file_download_url),
-        "primary_file_local_path": draft.primary_file_local_path,
-        "json_file_path": draft.json_file_path,
-        "json_file_mtime": draft.json_file_mtime,
-        "json_file_size": draft.json_file_size,
-        "content_digest": draft.content_digest,
-    }
+    columns = Columns(
+        name=_clean(draft.name),
+        version=_text(draft.version),
+        canonical_version_name=_text(draft.canonical_version_name),
+        description=_text(draft.description),
+        author_username=_text(draft.author_username),
+        visibility=draft.visibility,
+        published_at=draft.published_at,
+        tags=_json(draft.tags),
+        trained_words=_json(draft.trained_words),
+        triggers=_json(draft.triggers),
+        activation_text=_text(draft.activation_text),
+        negative_text=_text(draft.negative_text),
+        archetype=draft.archetype,
+        archetype_confidence=draft.archetype_confidence,
+        base_model=_text(draft.base_model),
+        sd_version=_text(draft.sd_version),
+        nsfw_level=draft.nsfw_level,
+        supports_generation=draft.supports_generation,
+        civitai_model_id=draft.civitai_model_id,
+        civitai_version_id=draft.civitai_version_id,
+        downloads=draft.downloads,
+        likes=draft.likes,
+        rating=draft.rating,
+        stats=_json(draft.stats),
+        licence=None if draft.licence is None else _json(draft.licence),
+        extra=_json(extra),
+        file_path=draft.file_path,
+        file_state=file_state,
+        primary_file_name=_text(draft.primary_file_name),
+        primary_file_size_kb=draft.primary_file_size_kb,
+        primary_file_sha256=draft.primary_file_sha256,
+        primary_file_download_url=_text(draft.primary_file_download_url),
+        primary_file_local_path=draft.primary_file_local_path,
+        json_file_path=draft.json_file_path,
+        json_file_mtime=draft.json_file_mtime,
+        json_file_size=draft.json_file_size,
+        content_digest=draft.content_digest,
+    )
     text, notes = _text(draft.description_text), _text(draft.notes)
     adapter = DerivedAdapter(
         source_key=draft.source_key,
