@@ -65,6 +65,21 @@ def insert_columns(
         connection.exec_driver_sql(statement, values)
 
 
+def insert_rows(connection: Connection, table: Table, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows whose values are in the order of `names` and as the driver takes them.
+
+    For wide rows: turning them into columns and back touches every value twice more. JSON is text, moments are `bound`.
+    """
+    if rows:
+        statement = _insert(connection.dialect.name, table, names, "fail", keep_equal=False, count=1)
+        connection.exec_driver_sql(statement, rows)
+
+
+def bound(connection: Connection, moment: datetime | None) -> datetime | str | None:
+    """A moment as the driver takes it."""
+    return _moment(moment) if connection.dialect.name == "sqlite" else moment
+
+
 def insert_words(connection: Connection, columns: Columns) -> None:
     """Insert or replace rows of `adapter_search`; equal ones are left untouched.
 

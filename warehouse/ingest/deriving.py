@@ -8,6 +8,7 @@ bundles, names that clash, user state (`writer`).
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -431,7 +432,13 @@ def _adapter(draft: AdapterDraft, file_pk: int | None, file_state: str) -> Deriv
 
 def fold_tags(tags: Iterable[str]) -> list[str]:
     """Tags as they are compared, each once, none of them empty."""
-    return list(dict.fromkeys(folded for tag in tags if (folded := fold(_clean(tag)).strip())))
+    return [folded for folded in dict.fromkeys(map(_fold_tag, tags)) if folded]
+
+
+@lru_cache(maxsize=10_000)
+def _fold_tag(tag: str) -> str:
+    # The same few thousand tags stand on nearly every model.
+    return fold(_clean(tag)).strip()
 
 
 def _claims(sources: Iterable[Source]) -> list[Claim]:

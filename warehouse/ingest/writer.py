@@ -62,6 +62,14 @@ _LIGHT: Final = (
     *(name for name in userstate.COLUMNS if name not in COLUMN_FACETS),
 )
 """Columns that decide; the wide ones are read only where a user edited some."""
+_FRESH: Final[Mapping[str, Any]] = {
+    "producer": BUILD_PRODUCER,
+    "weight_by_user": False,
+    "active": False,
+    "user_tags": "[]",
+    "user_fields": "[]",
+}
+"""What every new row begins with."""
 _INSERTED: Final = (
     *Columns.__struct_fields__,
     "source_key",
@@ -72,16 +80,13 @@ _INSERTED: Final = (
     "id",
     "weight",
     "favorite",
+    *_FRESH,
+    "last_ingested_at",
+    "created_at",
+    "updated_at",
 )
-"""Columns of a new row that differ between rows."""
-_FRESH: Final[Mapping[str, Any]] = {
-    "producer": BUILD_PRODUCER,
-    "weight_by_user": False,
-    "active": False,
-    "user_tags": "[]",
-    "user_fields": "[]",
-}
-"""What every new row begins with."""
+"""Columns of a new row, in the order in which they are written."""
+_MOMENTS: Final = tuple(map(_INSERTED.index, ("published_at", "json_file_mtime")))
 Named = tuple[str, str | None]
 """(name, version) that a slot is written under."""
 
@@ -321,26 +326,11 @@ class _Writer:
         }
 
     def _insert(self, slots: Sequence[tuple[Slot, Named]]) -> list["_Words"]:
-        rows = [
-            (
-                *msgspec.structs.astuple(self._columns(slot, named)),
-                slot.source_key,
-                slot.bundle_pk,
-                slot.draft.file_pk,
-                self._preview(slot),
-                slot.draft.digest,
-                new_id(),
-                1.0 if slot.draft.weight is None else slot.draft.weight,
-                bool(slot.draft.favorite),
-            )
-            for slot, named in slots
-            if slot.draft is not None
-        ]
-        columns: dict[str, Sequence[Any]] = dict(zip(_INSERTED, zip(*rows, strict=True), strict=True))
-        columns |= {name: [value] * len(rows) for name, value in _FRESH.items()}
-        columns |= dict.fromkeys(("last_ingested_at", "created_at", "updated_at"), [self._now] * len(rows))
+        now = bulk.bound(self._connection, self._now)
+        fresh = (*_FRESH.values(), now, now, now)
+        rows = [self._row(slot, named, fresh) for slot, named in slots]
         before = self._connection.execute(select(sql.coalesce(sql.max(Adapter.pk), 0))).scalar_one()
-        bulk.insert_columns(self._connection, bulk.table_of(Adapter), columns)
+        bulk.insert_rows(self._connection, bulk.table_of(Adapter), _INSERTED, rows)
         # Others may insert meanwhile, so the numbers are looked up, not counted.
         numbered = self._connection.execute(select(Adapter.source_key, Adapter.pk).where(Adapter.pk > before))
         pk_of = dict(numbered.all())
@@ -350,8 +340,31 @@ class _Writer:
             for slot, named in slots
             if slot.draft is not None
         ]
-        self._facets.update(facets.tally(columns, (tag for item in words for tag in item.tags)))
+        counted = {"active": [False] * len(words)} | {
+            name: [getattr(item.draft.columns, name) for item in words] for name in COLUMN_FACETS if name != "active"
+        }
+        self._facets.update(facets.tally(counted, (tag for item in words for tag in item.tags)))
         return words
+
+    def _row(self, slot: Slot, named: Named, fresh: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The values of `_INSERTED` for an adapter that is new."""
+        draft = slot.draft
+        assert draft is not None
+        row: list[Any] = [*msgspec.structs.astuple(self._columns(slot, named))]
+        for place in _MOMENTS:
+            row[place] = bulk.bound(self._connection, row[place])
+        return (
+            *row,
+            slot.source_key,
+            slot.bundle_pk,
+            draft.file_pk,
+            self._preview(slot),
+            draft.digest,
+            new_id(),
+            1.0 if draft.weight is None else draft.weight,
+            bool(draft.favorite),
+            *fresh,
+        )
 
     def _update(self, slots: Sequence[tuple[Slot, Named]]) -> list["_Words"]:
         old_tags = self._tags([slot.row.pk for slot, _ in slots if slot.row is not None])
