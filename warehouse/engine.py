@@ -174,7 +174,8 @@ def _configure_sqlite(engine: Engine, wait_seconds: float) -> None:
             "synchronous=NORMAL",
             f"busy_timeout={round(wait_seconds * 1000)}",
             "foreign_keys=ON",
-            "cache_size=-32768",
+            # Of each connection, in KiB: a chunk of a sync fits. What is read again comes from the system's own cache.
+            "cache_size=-16384",
             # A sync commits megabytes at a time: a checkpoint (which waits for the disk) per 32 MB is enough.
             "wal_autocheckpoint=4096",
             # Temporary tables hold a whole library while it is compared: on disk, not in memory.
@@ -210,6 +211,9 @@ def connect(url: str | URL, *, pool_size: int = 16, wait_seconds: float = WAIT_S
         # A URI (`file:…?mode=ro`) is for reading what is there: its folder is none to make.
         if parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        if "pool_timeout" in options:
+            # The one that was used last: its cache of pages is warm, and those of the others need not be filled.
+            options["pool_use_lifo"] = True
         engine = create_engine(parsed, **options, connect_args={"check_same_thread": False})
         _configure_sqlite(engine, wait_seconds)
     else:

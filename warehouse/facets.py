@@ -44,11 +44,11 @@ def keys_of(row: Mapping[str, Any], tags: Iterable[str]) -> list[FacetKey]:
     return keys
 
 
-def tally(rows: Sequence[Mapping[str, Any]], tags: Iterable[str]) -> Counter[FacetKey]:
-    """The counters of many adapters at once; `tags` are the folded tags of all of them."""
-    counts: Counter[FacetKey] = Counter({(ALL, ""): len(rows)})
+def tally(columns: Mapping[str, Sequence[Any]], tags: Iterable[str]) -> Counter[FacetKey]:
+    """The counters of many adapters at once, given by column; `tags` are the folded tags of all of them."""
+    counts: Counter[FacetKey] = Counter({(ALL, ""): len(columns[COLUMN_FACETS[0]])})
     for facet in COLUMN_FACETS:
-        for value, count in Counter([row[facet] for row in rows]).items():
+        for value, count in Counter(columns[facet]).items():
             counts[facet, value_of(value)] += count
     for tag, count in Counter(tags).items():
         counts["tag", tag] += count

@@ -76,4 +76,5 @@ def test_many_rows_are_tallied_as_one_by_one() -> None:
     singly: Counter[facets.FacetKey] = Counter()
     for row, own in zip(rows, tags, strict=True):
         singly.update(facets.keys_of(row, own))
-    assert facets.tally(rows, [tag for own in tags for tag in own]) == singly
+    columns = {facet: [row[facet] for row in rows] for facet in facets.COLUMN_FACETS}
+    assert facets.tally(columns, [tag for own in tags for tag in own]) == singly

@@ -166,7 +166,7 @@ def _restored(
         return _Restored(values | _with_followers(stated, row, due, following(stated)))
     columns = {
         name: msgspec.json.decode(value) if isinstance(value, str) and name in _JSON_COLUMNS else value
-        for name, value in draft.columns.items()
+        for name, value in msgspec.structs.asdict(draft.columns).items()
     }
     values |= _with_followers({name: columns[name] for name in due}, row, due, columns)
     if back_to_weight:

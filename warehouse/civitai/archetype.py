@@ -252,7 +252,7 @@ _CJK_CHARACTER: Final = re.compile(f"[{''.join(sorted(set(''.join(_CJK))))}]")
 """In whatever holds one of the CJK terms, and far faster to look for; case folding changes none of them."""
 _TOKEN: Final = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _SEPARATORS: Final = {code: " " for code in range(128) if not chr(code).isalnum() and chr(code) != "-"}
-_HUMP: Final = re.compile(r"([a-z])(?=[A-Z])")
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _APPEARANCE_WORDS: Final = ("hair", "eyes", "twintails", "ahoge", "sidelocks", "bangs")
 """One of them is in whatever `_APPEARANCE` matches, and far faster to look for."""
 _APPEARANCE: Final = re.compile(
@@ -296,7 +296,7 @@ def score(evidence: Evidence) -> list[float] | None:
 
 def _split_humps(text: str) -> str:
     """`WinterCoat` and `winter_coat` as two words."""
-    return (text if text.islower() else _HUMP.sub(r"\1 ", text)).replace("_", " ")
+    return (text if text.islower() else _HUMP.sub(" ", text)).replace("_", " ")
 
 
 class _Tag(Struct, frozen=True, gc=False):

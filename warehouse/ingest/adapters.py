@@ -225,7 +225,7 @@ def _bytes_of(task: BundleTask) -> int:
 
 
 def _refused(item: Derived, fault: str) -> Derived:
-    path = item.adapters[0].columns["file_path"] if item.adapters else "?"
+    path = item.adapters[0].columns.file_path if item.adapters else "?"
     directory, _, stem = path.rpartition("/")
     task = BundleTask(pk=item.pk, revision=item.revision, directory=directory, stem=stem, weights=[], documents=[])
     return deriving.failed(task, fault)

@@ -1,10 +1,11 @@
 """Many rows at once, by the driver's own executemany: a tenth of what a general statement costs per row.
 
 Belongs here: INSERT, UPDATE and set membership for thousands of rows, in both dialects. Does not: statements that run
-once. Rows are dictionaries of one shape; JSON columns are given as encoded text or as lists and dictionaries.
+once. Rows are dictionaries of one shape, or columns of one length: thousands of rows that have most values in common
+are faster made that way. JSON columns are given as encoded text or as lists and dictionaries.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
@@ -19,6 +20,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from warehouse.models import AdapterSearch, Base, UtcDateTime
 
 OnConflict = Literal["fail", "skip", "replace"]
+Columns = Mapping[str, Sequence[Any]]
+"""Values by the name of their column, in the order of the rows."""
 _ROWS_OF_WORDS: Final = 1_024
 """In one statement: five parameters each, of the 32,766 that SQLite takes."""
 _JSON: Final = msgspec.json.Encoder()
@@ -45,12 +48,39 @@ def insert(
     With `keep_equal` a row that is there with the same values is left untouched, so that no trigger runs.
     """
     if rows:
-        names = tuple(rows[0])
-        statement = _insert(connection.dialect.name, table, names, conflict, keep_equal, count=1)
-        connection.exec_driver_sql(statement, _values(connection, table, names, rows))
+        insert_columns(connection, table, _columns(rows), conflict=conflict, keep_equal=keep_equal)
 
 
-def insert_words(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+def insert_columns(
+    connection: Connection,
+    table: Table,
+    columns: Columns,
+    *,
+    conflict: OnConflict = "fail",
+    keep_equal: bool = False,
+) -> None:
+    """Insert rows that are given by column."""
+    if values := _values(connection, table, columns):
+        statement = _insert(connection.dialect.name, table, tuple(columns), conflict, keep_equal, count=1)
+        connection.exec_driver_sql(statement, values)
+
+
+def insert_rows(connection: Connection, table: Table, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows whose values are in the order of `names` and as the driver takes them.
+
+    For wide rows: turning them into columns and back touches every value twice more. JSON is text, moments are `bound`.
+    """
+    if rows:
+        statement = _insert(connection.dialect.name, table, names, "fail", keep_equal=False, count=1)
+        connection.exec_driver_sql(statement, rows)
+
+
+def bound(connection: Connection, moment: datetime | None) -> datetime | str | None:
+    """A moment as the driver takes it."""
+    return _moment(moment) if connection.dialect.name == "sqlite" else moment
+
+
+def insert_words(connection: Connection, columns: Columns) -> None:
     """Insert or replace rows of `adapter_search`; equal ones are left untouched.
 
     On SQLite a trigger hands each row to FTS5, which writes out what it gathered at the end of the statement: hundreds
@@ -59,25 +89,36 @@ def insert_words(connection: Connection, rows: Sequence[dict[str, Any]]) -> None
     """
     table = table_of(AdapterSearch)
     if connection.dialect.name != "sqlite":
-        insert(connection, table, rows, conflict="replace", keep_equal=True)
+        insert_columns(connection, table, columns, conflict="replace", keep_equal=True)
         return
+    rows, names = _values(connection, table, columns), tuple(columns)
     start, size = 0, _ROWS_OF_WORDS
     while start < len(rows):
         while size > len(rows) - start:
             size //= 2
-        batch = rows[start : start + size]
-        names = tuple(batch[0])
         statement = _insert("sqlite", table, names, "replace", keep_equal=True, count=size)
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(_values(connection, table, names, batch))))
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows[start : start + size])))
         start += size
 
 
 def update(connection: Connection, table: Table, key: str, rows: Sequence[dict[str, Any]]) -> None:
     """Set the other columns of each row where `key` has its value."""
     if rows:
-        names = tuple(name for name in rows[0] if name != key)
-        statement = _update(connection.dialect.name, table, names, key)
-        connection.exec_driver_sql(statement, _values(connection, table, (*names, key), rows))
+        update_columns(connection, table, key, _columns(rows))
+
+
+def update_columns(connection: Connection, table: Table, key: str, columns: Columns) -> None:
+    """The same with rows that are given by column."""
+    names = tuple(name for name in columns if name != key)
+    if values := _values(connection, table, {name: columns[name] for name in (*names, key)}):
+        connection.exec_driver_sql(_update(connection.dialect.name, table, names, key), values)
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> Columns:
+    names = tuple(rows[0])
+    if len(names) == 1:
+        return {names[0]: [row[names[0]] for row in rows]}
+    return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
 
 
 def among(connection: Connection, column: Any, values: Collection[Any]) -> ColumnElement[bool]:
@@ -130,28 +171,19 @@ def _placeholder(dialect: str, table: Table, name: str) -> str:
     return "%s::jsonb" if isinstance(table.c[name].type, JSON) else "%s"
 
 
-def _values(
-    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[dict[str, Any]]
-) -> list[tuple[Any, ...]]:
-    """The values of the rows in the order of `names`, as the driver takes them.
+def _values(connection: Connection, table: Table, columns: Columns) -> list[tuple[Any, ...]]:
+    """The rows as the driver takes them: by their places, for it looks each name of each row up.
 
-    By their places, for a driver looks each name of each row up.
+    Column by column: most of them need nothing, which one look at each tells.
     """
-    values = list(map(itemgetter(*names), rows)) if len(names) > 1 else [(row[names[0]],) for row in rows]
-    converters: dict[int, Callable[[Sequence[Any]], Sequence[Any]]] = {}
-    for place, name in enumerate(names):
-        kind = table.c[name].type
-        if isinstance(kind, (UtcDateTime, DateTime)) and connection.dialect.name == "sqlite":
-            converters[place] = _moments
-        elif isinstance(kind, JSON):
-            converters[place] = _documents
-    if not converters:
-        return values
-    # Column by column: most of them need nothing, which one look at each tells.
-    columns: list[Sequence[Any]] = list(zip(*values, strict=True))
-    for place, convert in converters.items():
-        columns[place] = convert(columns[place])
-    return list(zip(*columns, strict=True))
+    is_sqlite = connection.dialect.name == "sqlite"
+    return list(zip(*(_bound(table.c[name].type, is_sqlite, column) for name, column in columns.items()), strict=True))
+
+
+def _bound(kind: Any, is_sqlite: bool, column: Sequence[Any]) -> Sequence[Any]:
+    if is_sqlite and isinstance(kind, (UtcDateTime, DateTime)):
+        return _moments(column)
+    return _documents(column) if isinstance(kind, JSON) else column
 
 
 def _documents(column: Sequence[Any]) -> Sequence[str | None]:
@@ -163,7 +195,7 @@ def _documents(column: Sequence[Any]) -> Sequence[str | None]:
 
 def _moments(column: Sequence[datetime | None]) -> Sequence[str | None]:
     """Moments as SQLAlchemy stores them in SQLite."""
-    if column.count(column[0]) == len(column):
+    if column and column.count(column[0]) == len(column):
         return [_moment(column[0])] * len(column)
     return list(map(_moment, column))
 

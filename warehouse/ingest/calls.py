@@ -3,11 +3,12 @@
 Does not belong here: the computations, which are `bundles` and `deriving`; the two ends, `pool` and `worker`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import IO, Any
 
 from warehouse.ingest import bundles, deriving
+from warehouse.ingest.steps import Fault
 
 
 class Call(IntEnum):
@@ -17,11 +18,11 @@ class Call(IntEnum):
     DERIVE = 2
 
 
-CALLS: dict[Call, tuple[Callable[[Any, int], Any], Any, Any]] = {
-    Call.READ: (bundles.read_bundle, bundles.BundleReadTask, bundles.BundleRead),
-    Call.DERIVE: (deriving.derive, deriving.BundleTask, deriving.Derived),
+CALLS: dict[Call, tuple[Callable[[Sequence[Any], int], list[Any | Fault]], Any, Any]] = {
+    Call.READ: (bundles.read_bundles, bundles.BundleReadTask, bundles.BundleRead),
+    Call.DERIVE: (deriving.derive_all, deriving.BundleTask, deriving.Derived),
 }
-"""Function (task, largest document in bytes), type of its tasks, type of its results."""
+"""Function (tasks, largest document in bytes), type of its tasks, type of its results."""
 
 _LENGTH_BYTES = 4
 

@@ -7,6 +7,8 @@ bundles, names that clash, user state (`writer`).
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ from warehouse.civitai import (
 from warehouse.civitai.names import base_name
 from warehouse.civitai.resolution import hash_matches, is_weight_claim
 from warehouse.fulltext import fold, search_row
+from warehouse.ingest.steps import Fault, each, together
 from warehouse.safetensors import HeaderFacts, HeaderProblem, Inspection, InspectionState, inspect_file
 
 BUILD_PRODUCER: Final = "adapters/4"
@@ -115,16 +118,57 @@ class DerivedFinding(Struct, array_like=True, frozen=True):
     data: str | None
 
 
+class Columns(Struct, frozen=True, kw_only=True, gc=False):
+    """The columns of `adapters` that documents and files decide; those of JSON as text."""
+
+    name: str
+    version: str | None
+    canonical_version_name: str | None
+    description: str | None
+    author_username: str | None
+    visibility: str
+    published_at: datetime | None
+    tags: str
+    trained_words: str
+    triggers: str
+    activation_text: str | None
+    negative_text: str | None
+    archetype: str | None
+    archetype_confidence: float | None
+    base_model: str | None
+    sd_version: str | None
+    nsfw_level: int
+    supports_generation: bool
+    civitai_model_id: int | None
+    civitai_version_id: int | None
+    downloads: int | None
+    likes: int | None
+    rating: float | None
+    stats: str
+    licence: str | None
+    extra: str
+    file_path: str
+    file_state: str
+    primary_file_name: str | None
+    primary_file_size_kb: float | None
+    primary_file_sha256: str | None
+    primary_file_download_url: str | None
+    primary_file_local_path: str | None
+    json_file_path: str | None
+    json_file_mtime: datetime | None
+    json_file_size: int | None
+    content_digest: str
+
+
 class DerivedAdapter(Struct, array_like=True, frozen=True, kw_only=True):
     """One adapter as values of columns.
 
-    `columns` are those of `adapters` that documents and files decide (JSON columns as text); `weight` and `favorite`
-    are what a sidecar suggests for user state. `digest` covers everything else in here.
+    `weight` and `favorite` are what a sidecar suggests for user state. `digest` covers everything else in here.
     """
 
     source_key: str
     file_pk: int | None
-    columns: dict[str, Any]
+    columns: Columns
     weight: float | None
     favorite: bool | None
     provenance: str
@@ -148,16 +192,38 @@ class Derived(Struct, array_like=True, frozen=True, kw_only=True):
     inspections: list[InspectionRow]
 
 
+class Begun(Struct, frozen=True, kw_only=True):
+    """A bundle whose documents are merged, before its adapters are made into rows.
+
+    `adapters` are drafts by source key, each with the number of its weight file and its state.
+    """
+
+    task: BundleTask
+    sources: Sequence[tuple[Source, bool]]
+    adapters: dict[str, tuple[AdapterDraft, int | None, str]]
+    findings: list[DerivedFinding]
+    inspections: list[InspectionRow]
+
+
+def derive_all(tasks: Sequence[BundleTask], max_bytes: int) -> list[Derived | Fault]:
+    """Derive the adapters of bundles, in their order."""
+    results: list[Derived | Fault] = []
+    for some in together(tasks):
+        begun = each(lambda task: begin(task, _sources(task, max_bytes)), some)
+        results += each(finish, begun)
+    return results
+
+
 def derive(task: BundleTask, max_bytes: int) -> Derived:
     """Derive the adapters of a bundle."""
-    return derive_from(task, [(_source(document, max_bytes), document.own) for document in task.documents])
+    return finish(begin(task, _sources(task, max_bytes)))
 
 
-def derive_from(task: BundleTask, sources: Sequence[tuple[Source, bool]]) -> Derived:
-    """Derive the adapters of a bundle from its documents as they were read, each with whether it is its own."""
+def begin(task: BundleTask, sources: Sequence[tuple[Source, bool]]) -> Begun:
+    """Merge the documents of a bundle as they were read, each with whether it is the bundle's own."""
     is_foreign = not all(own for _, own in sources)
     inspections: list[InspectionRow] = []
-    adapters: dict[str, DerivedAdapter] = {}
+    adapters: dict[str, tuple[AdapterDraft, int | None, str]] = {}
     findings: dict[tuple[str, str | None, str], DerivedFinding] = {}
     weights: list[WeightTask | None] = [*task.weights] or [None]
     for weight in weights:
@@ -173,17 +239,28 @@ def derive_from(task: BundleTask, sources: Sequence[tuple[Source, bool]]) -> Der
             if is_file or not is_foreign:
                 state = "missing" if is_file and not is_there else str(draft.file_state)
                 pk = weight.pk if weight is not None and is_file else None
-                adapters.setdefault(draft.source_key, _adapter(draft, pk, state))
+                adapters.setdefault(draft.source_key, (draft, pk, state))
         for finding in merged.findings:
             findings.setdefault((finding.code, finding.path, finding.message), _finding(finding))
-    return Derived(
-        pk=task.pk,
-        revision=task.revision,
-        adapters=_one_per_version(adapters.values()),
-        findings=list(findings.values()),
-        claims=_claims(source for source, own in sources if own),
-        inspections=inspections,
+    return Begun(
+        task=task, sources=sources, adapters=adapters, findings=list(findings.values()), inspections=inspections
     )
+
+
+def finish(begun: Begun) -> Derived:
+    """Make the adapters of a merged bundle into rows."""
+    return Derived(
+        pk=begun.task.pk,
+        revision=begun.task.revision,
+        adapters=_one_per_version([_adapter(*made) for made in begun.adapters.values()]),
+        findings=begun.findings,
+        claims=_claims(source for source, own in begun.sources if own),
+        inspections=begun.inspections,
+    )
+
+
+def _sources(task: BundleTask, max_bytes: int) -> list[tuple[Source, bool]]:
+    return [(_source(document, max_bytes), document.own) for document in task.documents]
 
 
 def _source(document: DocumentTask, max_bytes: int) -> Source:
@@ -276,57 +353,55 @@ def inspection_row(file_pk: int, size: int, mtime_ns: int, inspection: Inspectio
 def _one_per_version(adapters: Iterable[DerivedAdapter]) -> list[DerivedAdapter]:
     """Without the remote adapters of versions whose file is beside them under another suffix."""
     every = list(adapters)
-    here = {adapter.columns["civitai_version_id"] for adapter in every if adapter.source_key.startswith(FILE_KEY)} - {
-        None
-    }
+    here = {adapter.columns.civitai_version_id for adapter in every if adapter.source_key.startswith(FILE_KEY)} - {None}
     return [
         adapter
         for adapter in every
-        if adapter.source_key.startswith(FILE_KEY) or adapter.columns["civitai_version_id"] not in here
+        if adapter.source_key.startswith(FILE_KEY) or adapter.columns.civitai_version_id not in here
     ]
 
 
 def _adapter(draft: AdapterDraft, file_pk: int | None, file_state: str) -> DerivedAdapter:
     extra = draft.extra if draft.nsfw is None else {**draft.extra, "nsfw": draft.nsfw}
-    columns: dict[str, Any] = {
-        "name": _text(draft.name),
-        "version": _text(draft.version),
-        "canonical_version_name": _text(draft.canonical_version_name),
-        "description": _text(draft.description),
-        "author_username": _text(draft.author_username),
-        "visibility": draft.visibility,
-        "published_at": draft.published_at,
-        "tags": _json(draft.tags),
-        "trained_words": _json(draft.trained_words),
-        "triggers": _json(draft.triggers),
-        "activation_text": _text(draft.activation_text),
-        "negative_text": _text(draft.negative_text),
-        "archetype": draft.archetype,
-        "archetype_confidence": draft.archetype_confidence,
-        "base_model": _text(draft.base_model),
-        "sd_version": _text(draft.sd_version),
-        "nsfw_level": draft.nsfw_level,
-        "supports_generation": draft.supports_generation,
-        "civitai_model_id": draft.civitai_model_id,
-        "civitai_version_id": draft.civitai_version_id,
-        "downloads": draft.downloads,
-        "likes": draft.likes,
-        "rating": draft.rating,
-        "stats": _json(draft.stats),
-        "licence": None if draft.licence is None else _json(draft.licence),
-        "extra": _json(extra),
-        "file_path": draft.file_path,
-        "file_state": file_state,
-        "primary_file_name": _text(draft.primary_file_name),
-        "primary_file_size_kb": draft.primary_file_size_kb,
-        "primary_file_sha256": draft.primary_file_sha256,
-        "primary_file_download_url": _text(draft.primary_file_download_url),
-        "primary_file_local_path": draft.primary_file_local_path,
-        "json_file_path": draft.json_file_path,
-        "json_file_mtime": draft.json_file_mtime,
-        "json_file_size": draft.json_file_size,
-        "content_digest": draft.content_digest,
-    }
+    columns = Columns(
+        name=_clean(draft.name),
+        version=_text(draft.version),
+        canonical_version_name=_text(draft.canonical_version_name),
+        description=_text(draft.description),
+        author_username=_text(draft.author_username),
+        visibility=draft.visibility,
+        published_at=draft.published_at,
+        tags=_json(draft.tags),
+        trained_words=_json(draft.trained_words),
+        triggers=_json(draft.triggers),
+        activation_text=_text(draft.activation_text),
+        negative_text=_text(draft.negative_text),
+        archetype=draft.archetype,
+        archetype_confidence=draft.archetype_confidence,
+        base_model=_text(draft.base_model),
+        sd_version=_text(draft.sd_version),
+        nsfw_level=draft.nsfw_level,
+        supports_generation=draft.supports_generation,
+        civitai_model_id=draft.civitai_model_id,
+        civitai_version_id=draft.civitai_version_id,
+        downloads=draft.downloads,
+        likes=draft.likes,
+        rating=draft.rating,
+        stats=_json(draft.stats),
+        licence=None if draft.licence is None else _json(draft.licence),
+        extra=_json(extra),
+        file_path=draft.file_path,
+        file_state=file_state,
+        primary_file_name=_text(draft.primary_file_name),
+        primary_file_size_kb=draft.primary_file_size_kb,
+        primary_file_sha256=draft.primary_file_sha256,
+        primary_file_download_url=_text(draft.primary_file_download_url),
+        primary_file_local_path=draft.primary_file_local_path,
+        json_file_path=draft.json_file_path,
+        json_file_mtime=draft.json_file_mtime,
+        json_file_size=draft.json_file_size,
+        content_digest=draft.content_digest,
+    )
     text, notes = _text(draft.description_text), _text(draft.notes)
     adapter = DerivedAdapter(
         source_key=draft.source_key,
@@ -367,7 +442,13 @@ def _strengths(draft: AdapterDraft) -> str | None:
 
 def fold_tags(tags: Iterable[str]) -> list[str]:
     """Tags as they are compared, each once, none of them empty."""
-    return list(dict.fromkeys(folded for tag in tags if (folded := fold(_clean(tag)).strip())))
+    return [folded for folded in dict.fromkeys(map(_fold_tag, tags)) if folded]
+
+
+@lru_cache(maxsize=10_000)
+def _fold_tag(tag: str) -> str:
+    # The same few thousand tags stand on nearly every model.
+    return fold(_clean(tag)).strip()
 
 
 def _claims(sources: Iterable[Source]) -> list[Claim]:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, delete, func, or_, select, tuple_, update
@@ -41,6 +41,8 @@ _BATCH_BYTES: Final = 4 * 2**20
 _COMMIT_DOCUMENTS: Final = 512
 _COMMIT_BYTES: Final = 16 * 2**20
 _COMMIT_ADAPTERS: Final = 1_000
+_JUDGED: Final = ("digest", "shape", "verdict", "reason_code", "reason")
+"""Columns of a document that are named as in its outcome."""
 
 
 def read_documents(database: Database, settings: Settings, *, progress: Progress | None = None) -> StageReport:
@@ -288,28 +290,22 @@ def _differs(row: AnyRow, outcome: ReadOutcome) -> bool:
 
 def _write_outcomes(connection: Connection, outcomes: Sequence[ReadOutcome]) -> None:
     now = utc_now()
-    read = [
-        {
-            "pk": outcome.pk,
-            "size": outcome.size,
-            "mtime_ns": outcome.mtime_ns,
-            "read_size": outcome.size,
-            "read_mtime_ns": outcome.mtime_ns,
-            "digest": outcome.digest,
-            "shape": outcome.shape,
-            "verdict": outcome.verdict,
-            "reason_code": outcome.reason_code,
-            "reason": outcome.reason,
-            "complaints": outcome.complaint_count,
-            "state": "present",
-            "missing_since": None,
-            "producer": READ_PRODUCER,
-            "read_at": now,
-        }
-        for outcome in outcomes
-        if outcome.state == "present"
-    ]
-    bulk.update(connection, bulk.table_of(Document), "pk", read)
+    read = [outcome for outcome in outcomes if outcome.state == "present"]
+    sizes, times = [outcome.size for outcome in read], [outcome.mtime_ns for outcome in read]
+    columns: dict[str, Sequence[Any]] = {
+        "pk": [outcome.pk for outcome in read],
+        "size": sizes,
+        "mtime_ns": times,
+        "read_size": sizes,
+        "read_mtime_ns": times,
+        "complaints": [outcome.complaint_count for outcome in read],
+        **{name: [getattr(outcome, name) for outcome in read] for name in _JUDGED},
+        "state": ["present"] * len(read),
+        "missing_since": [None] * len(read),
+        "producer": [READ_PRODUCER] * len(read),
+        "read_at": [now] * len(read),
+    }
+    bulk.update_columns(connection, bulk.table_of(Document), "pk", columns)
     missing = [outcome.pk for outcome in outcomes if outcome.state == "missing"]
     if missing:
         connection.execute(update(Document).where(Document.pk.in_(missing)).values(state="missing", missing_since=now))

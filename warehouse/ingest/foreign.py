@@ -98,10 +98,10 @@ def wake_files(
     """
     claims = {*dropped, *(claim for item in derived for claim in item.claims)}
     paths = {
-        adapter.columns["file_path"]
+        adapter.columns.file_path
         for item in derived
         for adapter in item.adapters
-        if adapter.columns["file_state"] == "remote" and adapter.columns["primary_file_sha256"] is None
+        if adapter.columns.file_state == "remote" and adapter.columns.primary_file_sha256 is None
     }
     files: set[int] = set()
     for condition in _conditions(connection, claims, paths):

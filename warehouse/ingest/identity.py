@@ -32,7 +32,7 @@ class Slot:
     def version_id(self) -> int | None:
         """Civitai's number of the version, where known."""
         if self.draft is not None:
-            found: int | None = self.draft.columns["civitai_version_id"]
+            found: int | None = self.draft.columns.civitai_version_id
             return found
         return self.row.civitai_version_id if self.row is not None else None
 
@@ -45,7 +45,7 @@ class Slot:
     def is_missing(self) -> bool:
         """Whether nothing on disk stands for it now, as far as decided."""
         if self.draft is not None:
-            return bool(self.draft.columns["file_state"] == "missing")
+            return bool(self.draft.columns.file_state == "missing")
         return self.row is not None and self.row.file_state == "missing"
 
 
@@ -129,8 +129,8 @@ class Decisions:
     def _take_file(self, adapter: DerivedAdapter, bundle_pk: int) -> None:
         own = self._by_key.get(adapter.source_key)
         if own is None:
-            own = self._registered.pop(adapter.columns["file_path"], None)
-        version_id = adapter.columns["civitai_version_id"]
+            own = self._registered.pop(adapter.columns.file_path, None)
+        version_id = adapter.columns.civitai_version_id
         rivals = [
             slot
             for slot in self._of_version(version_id, own)
@@ -149,7 +149,7 @@ class Decisions:
         self._assign(own, adapter, bundle_pk)
 
     def _take_remote(self, adapter: DerivedAdapter, bundle_pk: int, keys: set[str]) -> None:
-        version_id = adapter.columns["civitai_version_id"]
+        version_id = adapter.columns.civitai_version_id
         own = self._by_key.get(adapter.source_key)
         others = self._of_version(version_id, own)
         if own is None:
@@ -180,7 +180,7 @@ class Decisions:
 
     def _namesake(self, adapter: DerivedAdapter, bundle_pk: int, keys: set[str]) -> Slot | None:
         """A version without a number whose document was renamed or replaced: the row of this bundle of its name."""
-        if adapter.columns["civitai_version_id"] is not None:
+        if adapter.columns.civitai_version_id is not None:
             return None
         for slot in self._by_bundle[bundle_pk]:
             row = slot.row
@@ -189,7 +189,7 @@ class Decisions:
                 and not slot.has_file_key
                 and row is not None
                 and (row.name, row.version, row.civitai_version_id)
-                == (adapter.columns["name"], adapter.columns["version"], None)
+                == (adapter.columns.name, adapter.columns.version, None)
             ):
                 return slot
         return None
@@ -225,6 +225,6 @@ class Decisions:
 def keys_of(derived: Sequence[Derived]) -> tuple[list[str], list[int], list[str]]:
     """What rows are looked up by: source keys, version ids, paths of files."""
     adapters = [adapter for item in derived for adapter in item.adapters]
-    versions = {adapter.columns["civitai_version_id"] for adapter in adapters} - {None}
-    paths = {adapter.columns["file_path"] for adapter in adapters if adapter.source_key.startswith(FILE_KEY)}
+    versions = {number for adapter in adapters if (number := adapter.columns.civitai_version_id) is not None}
+    paths = {adapter.columns.file_path for adapter in adapters if adapter.source_key.startswith(FILE_KEY)}
     return [adapter.source_key for adapter in adapters], sorted(versions), sorted(paths)

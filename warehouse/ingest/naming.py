@@ -21,10 +21,10 @@ def key(name: str, version: str | None) -> NameKey:
 
 def candidates(draft: DerivedAdapter) -> Iterator[str | None]:
     """The versions an adapter may get, the plain one first; the last one is nobody else's."""
-    version: str | None = draft.columns["version"]
+    version: str | None = draft.columns.version
     yield version
-    path = PurePosixPath(draft.columns["file_path"])
-    number = draft.columns["civitai_version_id"]
+    path = PurePosixPath(draft.columns.file_path)
+    number = draft.columns.civitai_version_id
     qualifiers = [] if number is None else [str(number)]
     qualifiers += [path.stem, f"{path.parent.name}/{path.stem}"]
     qualifiers.append(hashlib.blake2b(draft.source_key.encode(), digest_size=6).hexdigest())

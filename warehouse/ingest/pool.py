@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from warehouse.ingest.calls import CALLS, Call, read_frame, write_frame
+from warehouse.ingest.steps import Fault
 from warehouse.settings import Settings
 
 TaskT = TypeVar("TaskT")
@@ -139,13 +140,11 @@ class Pool(Generic[TaskT, ResultT]):
                     worker.close()
 
     def _here(self, batch: Sequence[TaskT]) -> list[ResultT]:
-        results: list[ResultT] = []
-        for task in batch:
-            try:
-                results.append(self._function(task, self._max_bytes))
-            except Exception as error:
-                results.append(self._failed(task, f"{type(error).__name__}: {error}"))
-        return results
+        results = self._function(batch, self._max_bytes)
+        return [
+            self._failed(task, result.message) if isinstance(result, Fault) else result
+            for task, result in zip(batch, results, strict=True)
+        ]
 
     def _away(self, batch: Sequence[TaskT]) -> bytes | list[ResultT]:
         """The answer as it came through the pipe, for its objects take several times the memory while they wait."""

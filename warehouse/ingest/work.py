@@ -3,8 +3,10 @@
 Does not belong here: what the stages do.
 """
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from sqlalchemy.exc import OperationalError
 
@@ -13,6 +15,8 @@ from warehouse.locks import exclusive
 
 LOCK = "ingest"
 """The one lock of all stages: two syncs never write the same rows."""
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
+"""More than a chunk of rows is made of. They hold no cycles, and looking for some took a tenth of the time."""
 
 
 class StorageError(RuntimeError):
@@ -28,7 +32,7 @@ def alone(database: Database) -> Iterator[None]:
         StorageError: the disk is full, or the database is gone.
     """
     try:
-        with exclusive(database, LOCK):
+        with exclusive(database, LOCK), _rare_collections():
             yield
     except OperationalError as error:
         where = database.engine.url.render_as_string()
@@ -37,3 +41,14 @@ def alone(database: Database) -> Iterator[None]:
             f"the database {where} could not be written ({reason}). Free disk space, or check that it can be reached, "
             "and sync again: everything committed so far is kept and is not done twice"
         ) from error
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Let the collector of reference cycles run less often for a while."""
+    young, *older = gc.get_threshold()
+    gc.set_threshold(max(young, _OBJECTS_BETWEEN_COLLECTIONS), *older)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, *older)

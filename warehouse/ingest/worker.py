@@ -6,11 +6,11 @@ Belongs here: the loop. Does not: the frames (`calls`), nor the computations. It
 import gc
 import os
 import sys
-from typing import Any
 
 import msgspec
 
 from warehouse.ingest.calls import CALLS, Call, read_frame, write_frame
+from warehouse.ingest.steps import Fault
 
 _FRAMES_BETWEEN_COLLECTIONS = 64
 
@@ -18,12 +18,7 @@ _FRAMES_BETWEEN_COLLECTIONS = 64
 def _answer(frame: bytes) -> bytes:
     function, task_type, _ = CALLS[Call(frame[0])]
     max_bytes, tasks = msgspec.msgpack.decode(memoryview(frame)[1:], type=tuple[int, list[task_type]])  # type: ignore[valid-type]
-    answers: list[Any] = []
-    for task in tasks:
-        try:
-            answers.append(function(task, max_bytes))
-        except Exception as error:
-            answers.append(f"{type(error).__name__}: {error}")
+    answers = [result.message if isinstance(result, Fault) else result for result in function(tasks, max_bytes)]
     return msgspec.msgpack.encode(answers)
 
 

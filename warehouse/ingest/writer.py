@@ -24,6 +24,7 @@ from warehouse.ingest import bulk, foreign, naming, tombstones, userstate
 from warehouse.ingest.deriving import (
     BUILD_PRODUCER,
     INSPECT_PRODUCER,
+    Columns,
     Derived,
     DerivedAdapter,
     DerivedFinding,
@@ -61,6 +62,31 @@ _LIGHT: Final = (
     *(name for name in userstate.COLUMNS if name not in COLUMN_FACETS),
 )
 """Columns that decide; the wide ones are read only where a user edited some."""
+_FRESH: Final[Mapping[str, Any]] = {
+    "producer": BUILD_PRODUCER,
+    "weight_by_user": False,
+    "active": False,
+    "user_tags": "[]",
+    "user_fields": "[]",
+}
+"""What every new row begins with."""
+_INSERTED: Final = (
+    *Columns.__struct_fields__,
+    "source_key",
+    "bundle_pk",
+    "file_pk",
+    "preview_path",
+    "derived_digest",
+    "id",
+    "weight",
+    "favorite",
+    *_FRESH,
+    "last_ingested_at",
+    "created_at",
+    "updated_at",
+)
+"""Columns of a new row, in the order in which they are written."""
+_MOMENTS: Final = tuple(map(_INSERTED.index, ("published_at", "json_file_mtime")))
 Named = tuple[str, str | None]
 """(name, version) that a slot is written under."""
 
@@ -218,8 +244,8 @@ class _Writer:
             assert draft is not None
             # What a row keeps stays taken until the transaction ends; -1 is a row that has no number yet.
             holders.setdefault(naming.key(name, version), row.pk if row is not None else -1)
-            if version != draft.columns["version"] and not _is_users(slot, "version"):
-                self._report_clash(slot, name, draft.columns["version"], version)
+            if version != draft.columns.version and not _is_users(slot, "version"):
+                self._report_clash(slot, name, draft.columns.version, version)
         self._make_way([pk for pk, key in leaving.items() if key in holders])
         return assigned
 
@@ -236,7 +262,7 @@ class _Writer:
     def _choose(self, slot: Slot, holders: Mapping[NameKey, int]) -> Named:
         draft, row = slot.draft, slot.row
         assert draft is not None
-        name, plain = _wanted_name(slot), draft.columns["version"]
+        name, plain = _wanted_name(slot), draft.columns.version
         if row is not None:
             version: str | None = row.version
             if _is_users(slot, "version"):
@@ -263,7 +289,7 @@ class _Writer:
     def _report_clash(self, slot: Slot, name: str, plain: str | None, version: str | None) -> None:
         assert slot.draft is not None
         assert slot.bundle_pk is not None
-        path = slot.draft.columns["file_path"]
+        path = slot.draft.columns.file_path
         stated = f"{name!r} in version {plain!r}" if plain else f"{name!r} without a version"
         finding = DerivedFinding(
             NAME_CLASH,
@@ -275,57 +301,70 @@ class _Writer:
         )
         self._clashes.append((slot.bundle_pk, finding))
 
+    def _columns(self, slot: Slot, named: Named) -> Columns:
+        """What was derived for a slot, under the name and version that it is written under."""
+        assert slot.draft is not None
+        columns, (name, version) = slot.draft.columns, named
+        if version != columns.version:
+            extra = msgspec.json.decode(columns.extra)
+            changed = msgspec.json.encode({**extra, "original_version": columns.version}).decode()
+            columns = msgspec.structs.replace(columns, extra=changed, version=version)
+        return columns if name == columns.name else msgspec.structs.replace(columns, name=name)
+
     def _values(self, slot: Slot, named: Named) -> dict[str, Any]:
-        draft = slot.draft
-        assert draft is not None
-        values = dict(draft.columns)
-        values["name"], version = named
-        if version != values["version"]:
-            extra = msgspec.json.decode(values["extra"])
-            values["extra"] = msgspec.json.encode({**extra, "original_version": values["version"]}).decode()
-            values["version"] = version
-        values |= {
+        assert slot.draft is not None
+        return {
+            **msgspec.structs.asdict(self._columns(slot, named)),
             "source_key": slot.source_key,
             "bundle_pk": slot.bundle_pk,
-            "file_pk": draft.file_pk,
+            "file_pk": slot.draft.file_pk,
             "preview_path": self._preview(slot),
-            "derived_digest": draft.digest,
+            "derived_digest": slot.draft.digest,
             "producer": BUILD_PRODUCER,
             "last_ingested_at": self._now,
             "updated_at": self._now,
         }
-        return values
 
     def _insert(self, slots: Sequence[tuple[Slot, Named]]) -> list["_Words"]:
-        rows = []
-        for slot, named in slots:
-            assert slot.draft is not None
-            rows.append(
-                {
-                    **self._values(slot, named),
-                    "id": new_id(),
-                    "weight": 1.0 if slot.draft.weight is None else slot.draft.weight,
-                    "weight_by_user": False,
-                    "active": False,
-                    "favorite": bool(slot.draft.favorite),
-                    "user_tags": "[]",
-                    "user_fields": "[]",
-                    "created_at": self._now,
-                }
-            )
+        now = bulk.bound(self._connection, self._now)
+        fresh = (*_FRESH.values(), now, now, now)
+        rows = [self._row(slot, named, fresh) for slot, named in slots]
         before = self._connection.execute(select(sql.coalesce(sql.max(Adapter.pk), 0))).scalar_one()
-        bulk.insert(self._connection, bulk.table_of(Adapter), rows)
+        bulk.insert_rows(self._connection, bulk.table_of(Adapter), _INSERTED, rows)
         # Others may insert meanwhile, so the numbers are looked up, not counted.
         numbered = self._connection.execute(select(Adapter.source_key, Adapter.pk).where(Adapter.pk > before))
         pk_of = dict(numbered.all())
-        pks = [pk_of[row["source_key"]] for row in rows]
         self._written.inserted += len(rows)
-        words = []
-        for pk, row, (slot, _) in zip(pks, rows, slots, strict=True):
-            assert slot.draft is not None
-            words.append(_Words.of(pk, slot.draft, row["version"], row, is_stale=False))
-        self._facets.update(facets.tally(rows, (tag for item in words for tag in item.tags)))
+        words = [
+            _Words.of(pk_of[slot.source_key], slot.draft, named, is_stale=False)
+            for slot, named in slots
+            if slot.draft is not None
+        ]
+        counted = {"active": [False] * len(words)} | {
+            name: [getattr(item.draft.columns, name) for item in words] for name in COLUMN_FACETS if name != "active"
+        }
+        self._facets.update(facets.tally(counted, (tag for item in words for tag in item.tags)))
         return words
+
+    def _row(self, slot: Slot, named: Named, fresh: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The values of `_INSERTED` for an adapter that is new."""
+        draft = slot.draft
+        assert draft is not None
+        row: list[Any] = [*msgspec.structs.astuple(self._columns(slot, named))]
+        for place in _MOMENTS:
+            row[place] = bulk.bound(self._connection, row[place])
+        return (
+            *row,
+            slot.source_key,
+            slot.bundle_pk,
+            draft.file_pk,
+            self._preview(slot),
+            draft.digest,
+            new_id(),
+            1.0 if draft.weight is None else draft.weight,
+            bool(draft.favorite),
+            *fresh,
+        )
 
     def _update(self, slots: Sequence[tuple[Slot, Named]]) -> list["_Words"]:
         old_tags = self._tags([slot.row.pk for slot, _ in slots if slot.row is not None])
@@ -343,13 +382,12 @@ class _Writer:
                 values["weight"] = row.weight
             if row.pk in edited:
                 effective = {**values, **edited[row.pk]}
-                own = _Words.under(row, draft, effective)
-                values["content_digest"] = own.content_digest
+                own, values["content_digest"] = _Words.under(row, draft, effective)
                 changed = {name: value for name, value in values.items() if name not in edited[row.pk]}
                 bulk.update(self._connection, bulk.table_of(Adapter), "pk", [{"pk": row.pk, **changed}])
             else:
                 effective = values
-                own = _Words.of(row.pk, draft, named[1], values, is_stale=True)
+                own = _Words.of(row.pk, draft, named, is_stale=True)
                 plain.append({"pk": row.pk, **values})
             words.append(own)
             self._facets.subtract(facets.keys_of(dict(row._mapping), old_tags.get(row.pk, ())))
@@ -380,26 +418,27 @@ class _Writer:
     def _write_words(self, words: Sequence["_Words"]) -> None:
         """Details, tags and the row of the full-text index of inserted and updated adapters."""
         connection = self._connection
-        details = [
-            {
-                "adapter_pk": item.pk,
-                "provenance": item.draft.provenance,
-                "description_text": item.description_text,
-                "notes": item.draft.notes,
-                "examples": item.draft.examples,
-                "strengths": item.draft.strengths,
-            }
-            for item in words
-        ]
-        bulk.insert(connection, bulk.table_of(AdapterDetail), details, conflict="replace")
+        pks = [item.pk for item in words]
+        details: bulk.Columns = {
+            "adapter_pk": pks,
+            "provenance": [item.draft.provenance for item in words],
+            "description_text": [item.description_text for item in words],
+            "notes": [item.draft.notes for item in words],
+            "examples": [item.draft.examples for item in words],
+            "strengths": [item.draft.strengths for item in words],
+        }
+        bulk.insert_columns(connection, bulk.table_of(AdapterDetail), details, conflict="replace")
         stale = [item.pk for item in words if item.is_stale]
         if stale:
             connection.execute(delete(AdapterTag).where(self._among(AdapterTag.adapter_pk, stale)))
-        tags = [{"adapter_pk": item.pk, "tag": tag} for item in words for tag in item.tags]
-        bulk.insert(connection, bulk.table_of(AdapterTag), tags)
+        tags: bulk.Columns = {
+            "adapter_pk": [item.pk for item in words for _ in item.tags],
+            "tag": [tag for item in words for tag in item.tags],
+        }
+        bulk.insert_columns(connection, bulk.table_of(AdapterTag), tags)
         # The full-text index is rewritten with its row, which costs more than the comparison.
-        search = [{"adapter_pk": item.pk, **item.search} for item in words]
-        bulk.insert_words(connection, search)
+        search = {name: [item.search[name] for item in words] for name in ("name", "triggers", "tags", "body")}
+        bulk.insert_words(connection, {"adapter_pk": pks, **search})
 
     def _delete_absorbed(self, decisions: Decisions) -> None:
         """Rows that became part of others go; what a user made of them is carried over."""
@@ -446,7 +485,7 @@ class _Writer:
             select(Finding.data).where(theirs, Finding.code == VERSION_ELSEWHERE)
         ).scalars()
         before = {data["civitai_version_id"] for data in listed if data is not None}
-        now = {item.draft.columns["civitai_version_id"] for item in decisions.elsewhere}
+        now = {item.draft.columns.civitai_version_id for item in decisions.elsewhere}
         self._dropped_versions = before - now - {None}
         self._connection.execute(delete(Finding).where(theirs))
         found = [(item.pk, finding) for item in self._derived for finding in item.findings]
@@ -527,7 +566,7 @@ def _is_users(slot: Slot, column: str) -> bool:
 def _wanted_name(slot: Slot) -> str:
     """The name that a slot should have: the user's, else the documents'."""
     assert slot.draft is not None
-    name: str = slot.row.name if slot.row is not None and _is_users(slot, "name") else slot.draft.columns["name"]
+    name: str = slot.row.name if slot.row is not None and _is_users(slot, "name") else slot.draft.columns.name
     return name
 
 
@@ -535,7 +574,7 @@ def _wanted_version(slot: Slot) -> str | None:
     """The version that a slot should have: the user's, else the documents'."""
     assert slot.draft is not None
     is_users = slot.row is not None and _is_users(slot, "version")
-    version: str | None = slot.row.version if slot.row is not None and is_users else slot.draft.columns["version"]
+    version: str | None = slot.row.version if slot.row is not None and is_users else slot.draft.columns.version
     return version
 
 
@@ -544,7 +583,7 @@ def _leaves_name(slot: Slot) -> bool:
     row, draft = slot.row, slot.draft
     if row is None or draft is None or not {"name", "version"}.isdisjoint(row.user_fields):
         return False
-    held, name = naming.key(row.name, row.version), draft.columns["name"]
+    held, name = naming.key(row.name, row.version), draft.columns.name
     return all(held != naming.key(name, version) for version in naming.candidates(draft))
 
 
@@ -557,14 +596,14 @@ def upsert_inspections(connection: Connection, inspections: Sequence[InspectionR
 
 def _elsewhere_finding(elsewhere: Elsewhere) -> DerivedFinding:
     columns, slot = elsewhere.draft.columns, elsewhere.owner
-    owner = slot.draft.columns["file_path"] if slot.draft is not None else slot.row.file_path if slot.row else "?"
-    document = columns["json_file_path"]
+    owner = slot.draft.columns.file_path if slot.draft is not None else slot.row.file_path if slot.row else "?"
+    document = columns.json_file_path
     return DerivedFinding(
         VERSION_ELSEWHERE,
         "info",
         document,
-        f"{document}: version {columns['version'] or '?'} of {columns['name']} is listed once already, for {owner}.",
-        msgspec.json.encode({"civitai_version_id": columns["civitai_version_id"]}).decode(),
+        f"{document}: version {columns.version or '?'} of {columns.name} is listed once already, for {owner}.",
+        msgspec.json.encode({"civitai_version_id": columns.civitai_version_id}).decode(),
     )
 
 
@@ -577,23 +616,20 @@ class _Words:
     tags: list[str]
     search: dict[str, str]
     description_text: str | None
-    content_digest: str
     is_stale: bool
     """Whether the adapter has tags already."""
 
     @classmethod
-    def of(
-        cls, pk: int, draft: DerivedAdapter, version: str | None, values: Mapping[str, Any], *, is_stale: bool
-    ) -> "_Words":
-        """The words of documents alone."""
-        search = draft.search
-        if version != draft.columns["version"]:
-            search = {**search, "name": segment(f"{values['name']} {version}" if version else values["name"])}
-        return cls(pk, draft, draft.tags, search, draft.description_text, values["content_digest"], is_stale)
+    def of(cls, pk: int, draft: DerivedAdapter, named: Named, *, is_stale: bool) -> "_Words":
+        """The words of documents alone, of an adapter that is written under a name and version."""
+        search, (name, version) = draft.search, named
+        if version != draft.columns.version:
+            search = {**search, "name": segment(f"{name} {version}" if version else name)}
+        return cls(pk, draft, draft.tags, search, draft.description_text, is_stale)
 
     @classmethod
-    def under(cls, row: AnyRow, draft: DerivedAdapter, values: Mapping[str, Any]) -> "_Words":
-        """The words of documents under those of the user; `values` are those in force."""
+    def under(cls, row: AnyRow, draft: DerivedAdapter, values: Mapping[str, Any]) -> tuple["_Words", str]:
+        """The words of documents under those of the user, and the digest of it all; `values` are those in force."""
         decoded = {
             **values,
             **{name: _decoded(values[name]) for name in ("tags", "trained_words", "triggers", "extra")},
@@ -608,7 +644,8 @@ class _Words:
             notes=draft.notes,
             examples=msgspec.json.decode(draft.examples),
         )
-        return cls(row.pk, draft, effects.tags, effects.search, text, effects.content_digest, is_stale=True)
+        words = cls(row.pk, draft, effects.tags, effects.search, text, is_stale=True)
+        return words, effects.content_digest
 
 
 def _decoded(value: Any) -> Any:
