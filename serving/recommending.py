@@ -10,6 +10,7 @@ scored in the same way.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from serving.signing import Signer
 from warehouse import facets, fulltext, prompts
 from warehouse.engine import Database
 from warehouse.lexical import fusion, tokens
-from warehouse.lexical.searching import LexicalSearcher
+from warehouse.lexical.searching import LexicalSearcher, Words
 from warehouse.prompts import Prompt
 from warehouse.queries import breakdowns, evidence
 from warehouse.queries.evidence import Facts
@@ -44,6 +45,8 @@ COUNTED = 1_000
 LOOKED_UP = 64
 """Phrases of a prompt that are looked up in the full text."""
 SUMMARY_CHARACTERS = 300
+_BESIDE = ThreadPoolExecutor(max_workers=8, thread_name_prefix="by-words")
+"""Searches the words of a prompt while its vectors are searched."""
 _PHRASES = 4
 """Phrases that an example prompt shares with the prompt, so many of the rarest are told."""
 _SUGGESTIONS = 8
@@ -67,6 +70,16 @@ class Wish:
     def pool(self) -> int:
         """How many candidates are looked at closely."""
         return max(POOL, 3 * self.limit)
+
+    @property
+    def near(self) -> int:
+        """How many candidates for a prompt are the nearest by their vectors."""
+        return max(fusion.NEAR, 3 * self.limit // 2)
+
+    @property
+    def found(self) -> int:
+        """How many candidates for a prompt are the best by its words."""
+        return max(fusion.FOUND, 3 * self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +128,9 @@ def signed(items: Sequence[dict[str, Any]], signer: Signer) -> list[dict[str, An
 class _Rarities:
     """How telling tags and words are in this library, each looked up once per question."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, words: Words | None = None) -> None:
         self._connection = connection
+        self._indexed = words
         self._total = facets.count_of(connection)
         self._tags: dict[str, int] = {}
         self._words: dict[str, int] = {}
@@ -140,8 +154,13 @@ class _Rarities:
 
     def of_word(self, phrase: str) -> float:
         if phrase not in self._words:
-            self._words[phrase] = evidence.occurrences(self._connection, phrase, limit=COUNTED + 1)
+            self._words[phrase] = self._count(phrase)
         return ranking.rarity_of(self._words[phrase], self._total)
+
+    def _count(self, phrase: str) -> int:
+        # The word index counts a word in no time, and the database a phrase.
+        count = None if self._indexed is None or " " in fulltext.segment(phrase) else self._indexed.count_of(phrase)
+        return evidence.occurrences(self._connection, phrase, limit=COUNTED + 1) if count is None else count
 
 
 def similar(
@@ -206,19 +225,22 @@ def for_prompt(
     """What fits a prompt, and what the prompt says."""
     began = time.perf_counter()
     prompt = prompts.parse(text)
+    # Two searches that wait for no lock of Python's: each has a core of its own.
+    by_words = _BESIDE.submit(_found_by_words, database, words, prompt, wish)
     vectors, result = _fitting(recommender, prompt, wish)
+    indexed, scores, best = by_words.result()
     with database.read() as connection:
-        rarities = _Rarities(connection)
+        now = indexed.over(connection)
+        rarities = _Rarities(connection, now)
         phrases = prompts.phrases(prompt)
         known_tags = rarities.note_tags(phrases)
         near = {match.pk for match in result.matches}
-        found = _found_by_words(connection, words, prompt, near, wish)
-        if not words.is_complete(connection):
-            rare = _found_by_rare_phrases(connection, rarities, phrases, wish, near | found.keys())
-            found |= dict.fromkeys(rare)
+        found = set(best)
+        if not now.is_complete:
+            found.update(_found_by_rare_phrases(connection, rarities, phrases, wish, near | found))
         matches = result.matches + [
             match
-            for match in recommender.score(vectors, sorted(found.keys() - near), weights=wish.weights)
+            for match in recommender.score(vectors, sorted(found - near), weights=wish.weights)
             if match.score >= wish.threshold
         ]
         facts = evidence.facts_of(connection, [match.pk for match in matches])
@@ -227,10 +249,10 @@ def for_prompt(
         def shared(candidate: Facts) -> ranking.Shared:
             known = ranking.shared_with_prompt(said, candidate, rarities.of_tag, rarities.of_word)
             # In a small library no word is rare enough to be evidence, and a trigger word is some all the same.
-            return replace(known, worth=max(known.worth, fusion.evidence(found.get(candidate.pk) or 0.0)))
+            return replace(known, worth=max(known.worth, fusion.evidence(scores.get(candidate.pk, 0.0))))
 
         chosen = _choose(connection, _rank(connection, matches, facts, shared, learned), wish)
-        chosen = _with_phrases(connection, words, prompt, chosen)
+        chosen = _with_phrases(now, prompt, chosen)
         items = _show(connection, chosen, wish, to_prompt=True)
         named = _tags_of(connection, prompt)
         for item in items:
@@ -256,27 +278,27 @@ def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish) -> "tuple[V
         return {}, SearchResult([], 0, True, None)
     vectors = recommender.encode(asked)
     found = recommender.by_vectors(
-        vectors, weights=wish.weights, k=wish.pool, threshold=wish.threshold, narrowed=wish.narrowed
+        vectors, weights=wish.weights, k=wish.near, threshold=wish.threshold, narrowed=wish.narrowed
     )
     return vectors, found
 
 
 def _found_by_words(
-    connection: Connection, words: LexicalSearcher, prompt: Prompt, near: set[int], wish: Wish
-) -> dict[int, float | None]:
-    """The scores of the word index: of those that are near, and of those that it finds itself."""
+    database: Database, words: LexicalSearcher, prompt: Prompt, wish: Wish
+) -> tuple[Words, dict[int, float], list[int]]:
+    """The word index of this moment, the scores it gives, and the adapters that it finds by itself, the best first."""
     # A prompt of nothing but LoRA tags is about what they name.
     terms = tokens.asked(prompt if prompt.pieces else prompts.parse(_named_in(prompt)))
-    found = {hit.number: hit.score for hit in words.search(connection, terms, wish.pool, wish.narrowed)}
-    return {**found, **words.score(connection, terms, sorted(near - found.keys()))}
+    with database.read() as connection:
+        now = words.now(connection)
+        hits = now.search(terms, max(fusion.DEEP, 2 * wish.found), wish.narrowed)
+    return now, {hit.number: hit.score for hit in hits}, [hit.number for hit in hits[: wish.found]]
 
 
-def _with_phrases(
-    connection: Connection, words: LexicalSearcher, prompt: Prompt, chosen: list[list[_Ranked]]
-) -> list[list[_Ranked]]:
+def _with_phrases(words: Words, prompt: Prompt, chosen: list[list[_Ranked]]) -> list[list[_Ranked]]:
     """The entries with what their example prompts have of the prompt."""
     written = {tokens.fragment(piece): piece for piece in prompt.written}
-    found = words.fragments_of(connection, list(written), [group[0].facts.pk for group in chosen], limit=_PHRASES)
+    found = words.fragments_of(list(written), [group[0].facts.pk for group in chosen], limit=_PHRASES)
     return [
         [
             replace(

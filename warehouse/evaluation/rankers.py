@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POOL = 50
-"""Candidates of each kind that are looked at closely, as in an answer of ten that is served."""
+"""Candidates that are learned from."""
 _CHUNK = 500
 _FACTS: Mapping[Field, float] = {"named": 1.0}
 """The weights of BM25 in the baselines' index: over the facts …"""
@@ -186,12 +186,12 @@ def _by_vectors(library: Library, weights: Mapping[SpaceName, float]) -> Ranker:
 def _fused(library: Library, fields: Mapping[Field, float], spaces: Mapping[SpaceName, float]) -> Ranker:
     def rank(asked: Asked) -> list[int]:
         similarities = library.similarities(asked.vector, spaces)
-        near = library.nearest(similarities, POOL)
-        found = {hit.number: hit.score for hit in library.words.search(asked.terms, POOL, weights=fields)}
-        found |= library.words.score(asked.terms, sorted(set(near) - found.keys()), weights=fields)
+        near = library.nearest(similarities, fusion.NEAR)
+        hits = library.words.search(asked.terms, fusion.DEEP, weights=fields)
+        known = {hit.number: hit.score for hit in hits}
         scores = {
-            number: fusion.combined(library.similarity(similarities, number), fusion.evidence(found.get(number, 0.0)))
-            for number in {*near, *found}
+            number: fusion.combined(library.similarity(similarities, number), fusion.evidence(known.get(number, 0.0)))
+            for number in {*near, *(hit.number for hit in hits[: fusion.FOUND])}
         }
         return sorted(scores, key=lambda number: (-scores[number], number))
 

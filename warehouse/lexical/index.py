@@ -142,10 +142,14 @@ class LexicalIndex:
         among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
         return {hit.number: hit.score for hit in self._ask(wanted, [among], len(numbers))}
 
+    def count_of(self, field: Field, term: str) -> int:
+        """How many adapters have a term; those that were replaced may still count."""
+        return min(self.count, self._searcher.doc_freq(field, term))
+
     def rare(self, field: Field, terms: Sequence[str], limit: int) -> list[str]:
         """The rarest of terms, at most `limit`, without those that more than one adapter in twenty has."""
         common = max(_NEVER_COMMON, self.count // _COMMON)
-        counts = {term: self._searcher.doc_freq(field, term) for term in terms}
+        counts = {term: self.count_of(field, term) for term in terms}
         # What no adapter of the index has may still stand in one that is newer.
         order = sorted(terms, key=lambda term: (counts[term] == 0, counts[term], term))
         return [term for term in order if counts[term] <= common][:limit]
@@ -174,7 +178,7 @@ class LexicalIndex:
         return {document.number: _bm25(document, terms, rarity, lengths, weights) for document in documents}
 
     def _rarity(self, field: Field, term: str) -> float:
-        found = min(self.count, self._searcher.doc_freq(field, term))
+        found = self.count_of(field, term)
         return math.log1p((self.count - found + 0.5) / (found + 0.5))
 
     def _term(self, field: str, value: Any) -> tantivy.Query:

@@ -68,49 +68,48 @@ class _Open:
         )
 
 
-class LexicalSearcher:
-    """Answers questions about words; one per process, safe to use from several threads."""
+class Words:
+    """The word index as it is at one moment, with what is newer; asked over one connection, for one question."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database, self._settings = database, settings
-        self._lock = Lock()
-        self._open: _Open | None = None
-        self._reopen_at = 0.0
+    def __init__(self, connection: Connection, current: _Open | None) -> None:
+        self._connection, self._current = connection, current
 
-    def search(self, connection: Connection, terms: Terms, k: int, narrowed: SearchFilter) -> list[Hit]:
+    def over(self, connection: Connection) -> Words:
+        """The same moment, asked over another connection."""
+        return Words(connection, self._current)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every adapter as it is now is looked at; otherwise new ones are to be found in another way."""
+        return self._current is not None and self._current.newer.complete
+
+    def search(self, terms: Terms, k: int, narrowed: SearchFilter) -> list[Hit]:
         """The `k` adapters that say most of what is asked, among those that pass; the best first.
 
         None where nothing was published yet, or where the index is damaged: vectors and full text answer without it.
         """
-        current = self._current(connection)
+        current = self._current
         if current is None:
             return []
-        beside = self._newer(current, terms, list(current.newer.documents))
+        beside = self._beside(terms)
         asked = k
         while True:
             found = current.index.search(terms, asked, base_model=narrowed.base_model)
-            hits = [hit for hit in found if hit.number not in current.newer.documents]
-            hits += [Hit(number, score) for number, score in beside.items() if score > 0]
-            passing = narrowed.passing(connection, [hit.number for hit in hits])
+            hits = [hit for hit in found if hit.number not in current.newer.documents] + beside
+            passing = narrowed.passing(self._connection, [hit.number for hit in hits])
             kept = sorted((hit for hit in hits if hit.number in passing), key=lambda hit: (-hit.score, hit.number))
             if len(kept) >= k or len(found) < asked or asked >= MAX_CANDIDATES:
                 return kept[:k]
             asked = min(MAX_CANDIDATES, asked * _GROWTH)
 
-    def score(self, connection: Connection, terms: Terms, numbers: Sequence[int]) -> dict[int, float]:
-        """The scores of given adapters, by number; those that have none of the terms may be left out."""
-        current = self._current(connection)
-        if current is None:
-            return {}
-        newer = [number for number in numbers if number in current.newer.documents]
-        return current.index.score(terms, numbers) | self._newer(current, terms, newer)
+    def count_of(self, word: str) -> int | None:
+        """How many adapters are called by a folded word; None without an index."""
+        return None if self._current is None else self._current.index.count_of("named", word)
 
-    def fragments_of(
-        self, connection: Connection, fragments: Sequence[str], numbers: Sequence[int], *, limit: int
-    ) -> dict[int, list[str]]:
+    def fragments_of(self, fragments: Sequence[str], numbers: Sequence[int], *, limit: int) -> dict[int, list[str]]:
         """Which fragments the example prompts of given adapters have: for each adapter at most `limit`, the rarest."""
         found: dict[int, list[str]] = {number: [] for number in numbers}
-        current = self._current(connection)
+        current = self._current
         if current is None or not numbers:
             return found
         newer = {
@@ -125,15 +124,26 @@ class LexicalSearcher:
                 found[number].append(fragment)
         return {number: each[:limit] for number, each in found.items()}
 
-    def is_complete(self, connection: Connection) -> bool:
-        """Whether every adapter as it is now is looked at; otherwise new ones are to be found in another way."""
-        current = self._current(connection)
-        return current is not None and current.newer.complete
+    def _beside(self, terms: Terms) -> list[Hit]:
+        current = self._current
+        if current is None or not current.newer.documents:
+            return []
+        scores = current.index.score_beside(terms, list(current.newer.documents.values()), current.lengths)
+        return [Hit(number, score) for number, score in scores.items() if score > 0]
 
-    @staticmethod
-    def _newer(current: _Open, terms: Terms, numbers: Sequence[int]) -> dict[int, float]:
-        documents = [current.newer.documents[number] for number in numbers]
-        return current.index.score_beside(terms, documents, current.lengths) if documents else {}
+
+class LexicalSearcher:
+    """Keeps the current word index open; one per process, safe to use from several threads."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database, self._settings = database, settings
+        self._lock = Lock()
+        self._open: _Open | None = None
+        self._reopen_at = 0.0
+
+    def now(self, connection: Connection) -> Words:
+        """The words of this moment."""
+        return Words(connection, self._current(connection))
 
     def _current(self, connection: Connection) -> _Open | None:
         pointer, counted = current_pk(connection, KIND), changes.counted(connection)

@@ -45,6 +45,7 @@ SELECT_UP_TO = 50_000
 """Adapters of a rare base model that are named to the index one by one."""
 _REOPEN_SECONDS = 10.0
 """A new generation that could not be opened is tried again after so long; until then the one before it answers."""
+_PRODUCERS_SECONDS = 10.0
 _GROWTH = 4
 _RARE = 20
 """A base model that fewer than one in so many adapters has is rare."""
@@ -105,6 +106,8 @@ class Recommender:
         self._changes = 0
         """Changes of vectors that `_fresh` has."""
         self._reopen_at = 0.0
+        self._producers: dict[SpaceName, str] = {}
+        self._producers_until = 0.0
 
     def similar(
         self,
@@ -146,7 +149,7 @@ class Recommender:
         Raises:
             EncoderError: a model of the settings cannot be used.
         """
-        question = _Question(vectors, producers_of(self._settings), weights or default_weights())
+        question = _Question(vectors, self._producers_now(), weights or default_weights())
         return self._answer(question, k, threshold, narrowed, set(exclude))
 
     def encode(self, text: str | Mapping[SpaceName, str]) -> Vectors:
@@ -176,9 +179,16 @@ class Recommender:
         Raises:
             EncoderError: a model of the settings cannot be used.
         """
-        question = _Question(vectors, producers_of(self._settings), weights or default_weights())
+        question = _Question(vectors, self._producers_now(), weights or default_weights())
         with self._database.read() as connection:
             return self._score(connection, question, pks)
+
+    def _producers_now(self) -> dict[SpaceName, str]:
+        """Who makes the vectors of questions; looked at now and then, for it takes milliseconds to look at models."""
+        if time.monotonic() >= self._producers_until:
+            self._producers = producers_of(self._settings)
+            self._producers_until = time.monotonic() + _PRODUCERS_SECONDS
+        return self._producers
 
     def _answer(
         self, question: _Question, k: int, threshold: float, narrowed: SearchFilter, exclude: set[int]

