@@ -40,7 +40,7 @@ from tests.benchmarks.search import synthetic_embeddings
 from tests.warehouse.queries.library import fill
 from warehouse import facets, migrations
 from warehouse.engine import Database, connect
-from warehouse.models import Embedding
+from warehouse.models import AdapterTag, Embedding
 from warehouse.queries import pages
 from warehouse.queries.filters import make_filter
 from warehouse.queries.pages import Sort, SortKey
@@ -50,6 +50,7 @@ from warehouse.vectors import publish_index
 API = "/api/v1"
 ADAPTERS = f"{API}/adapters"
 CLIENTS = 16
+RARE, RARE_TAG = 12, "had by twelve"
 ACTIVE = 12
 """Active adapters at every size: how many somebody uses does not depend on how many there are."""
 
@@ -70,7 +71,7 @@ QUESTIONS = (
     Question("list, -downloads", ADAPTERS, {"limit": 24, "sort": "-downloads"}),
     Question("filtered: active", ADAPTERS, {"limit": 24, "active": "true"}),
     Question("filtered: frequent tag", ADAPTERS, {"limit": 24, "tag": "anime"}),
-    Question("filtered: rare tag", ADAPTERS, {"limit": 24, "tag": "rare tag"}),
+    Question("filtered: rare tag", ADAPTERS, {"limit": 24, "tag": RARE_TAG}),
     Question("filtered: base model", ADAPTERS, {"limit": 24, "base_model": "Pony"}),
     Question("search: two words", ADAPTERS, {"limit": 24, "q": "dragon neon"}),
     Question("get", f"{ADAPTERS}/{{id}}"),
@@ -269,6 +270,9 @@ def library(adapters: int) -> Iterator[Served]:
         fill(database, adapters)
         with database.write() as connection:
             connection.execute(text(f"UPDATE adapters SET active = (pk <= {ACTIVE})"))
+            # Scattered over the library, and as many at every size: the page must not be longer where there are more.
+            rare = [{"adapter_pk": 1 + place * (adapters // RARE), "tag": RARE_TAG} for place in range(RARE)]
+            connection.execute(insert(AdapterTag), rare)
             facets.repair(connection)
         # The index is what is measured, not whether it may be published.
         settings = Settings(_env_file=None, data_dir=Path(folder), recall_floor=0.0)  # type: ignore[call-arg]
