@@ -145,13 +145,16 @@ def _build(
     started = time.monotonic()
     if before is not None:
         index.clone(before.path / INDEX_FOLDER, _made(folder))
-    lengths = _Lengths()
+    seen = _Seen()
     index.write(
         _made(folder),
-        map(lengths.noted, documents(connection, difference.added, shown)),
+        map(seen.noted, documents(connection, difference.added, shown)),
         removed=difference.removed,
         expected=len(difference.added),
     )
+    # What was deleted after the adapters were listed could not be loaded any more.
+    gone = np.setdiff1d(difference.added, seen.numbers)
+    states = states[~np.isin(states["number"], gone)]
     np.save(folder / STATES_FILE, states)
     # What will be served is what was written, so that is what is looked at.
     written = index.LexicalIndex(folder / INDEX_FOLDER)
@@ -160,11 +163,11 @@ def _build(
         raise OSError(
             f"the word index holds {count:,} adapters after writing {len(states):,}: the disk is not to be trusted"
         )
-    means = lengths.means(before, count)
+    means = seen.mean_lengths(before, count)
     found = spot_check(connection, written, means)
     return {
         "n": count,
-        "written": len(difference.added),
+        "written": len(seen.numbers),
         "anew": before is None,
         "bytes": sum(path.stat().st_size for path in (folder / INDEX_FOLDER).iterdir()),
         "seconds": round(time.monotonic() - started, 3),
@@ -175,23 +178,23 @@ def _build(
     }
 
 
-class _Lengths:
-    """How many terms documents have of each field, on average."""
+class _Seen:
+    """The documents that were written: whose they are, and how many terms they have."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.numbers: list[int] = []
         self._terms: Counter[Field] = Counter()
 
     def noted(self, document: Document) -> Document:
         """The document, counted."""
-        self._count += 1
+        self.numbers.append(document.number)
         self._terms.update({field: len(terms) for field, terms in document.terms.items()})
         return document
 
-    def means(self, before: Published | None, total: int) -> dict[Field, float]:
-        """Of all documents: those of the generation before count as they did on average."""
+    def mean_lengths(self, before: Published | None, total: int) -> dict[Field, float]:
+        """Terms of each field in all documents: those of the generation before count as they did on average."""
         old = {} if before is None else before.manifest["lengths"]
-        kept = total - self._count
+        kept = total - len(self.numbers)
         return {field: round((self._terms[field] + kept * old.get(field, 0.0)) / max(1, total), 3) for field in FIELDS}
 
 

@@ -70,6 +70,21 @@ def test_only_what_changed_is_written_and_the_generation_before_stays(
     assert found(LexicalSearcher(database, settings), database, "secret5") == [library[5]]
 
 
+def test_an_adapter_that_is_deleted_meanwhile_is_left_out(
+    database: Database, settings: Settings, library: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = publishing.load_known
+    monkeypatch.setattr(
+        publishing, "load_known", lambda *given: [known for known in load(*given) if known.pk != library[7]]
+    )
+    published = publish_words(database, settings)
+    assert (published.manifest["n"], published.manifest["written"]) == (19, 19)
+    monkeypatch.undo()
+    # It comes back with the next one, as it would if it had only been out of sight.
+    assert publish_words(database, settings).manifest["n"] == 20
+    assert found(LexicalSearcher(database, settings), database, "secret7") == [library[7]]
+
+
 def test_much_change_is_written_anew(database: Database, settings: Settings, library: list[int]) -> None:
     publish_words(database, settings)
     for pk in library[:10]:
