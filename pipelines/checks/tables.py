@@ -38,6 +38,9 @@ _DOMAIN = re.compile(r"([\w ]+(?: \| [\w ]+)+)(?::|$)")
 
 _RANGE = re.compile(r"(?:^|\s)(\d+)\.\.(\d+)\b")
 
+_MAY_BE_EMPTY = re.compile(r"\bempty: ")
+"""A comment that says what an empty text means allows it."""
+
 _PUBLISHED = {ADAPTERS}
 """Assets whose broken rows would reach readers: their grave faults stop what is published from them."""
 
@@ -67,7 +70,8 @@ def range_of(column: Column[object]) -> tuple[int, int] | None:
 def rules_of(table: Table) -> Iterator[Rule]:
     """The rules of a table's columns."""
     for column in table.columns:
-        if not column.nullable and isinstance(column.type, (String, Text)) and column.default is None:
+        is_required = not column.nullable and isinstance(column.type, (String, Text)) and column.default is None
+        if is_required and not _MAY_BE_EMPTY.search(column.comment or ""):
             yield Rule("required_values", column.name, "is not empty", or_(column.is_(None), column == ""))
         if (domain := domain_of(column)) is not None:
             known = " | ".join(domain)

@@ -75,6 +75,8 @@ def test_every_domain_of_the_tables_is_understood() -> None:
         "id",
         "content_digest",
     }
+    # Who asks without a key has a row as well, under an empty name.
+    assert {rule.column for rule in rules_of(Base.metadata.tables["use_profiles"])} == {"seen"}
 
 
 def test_the_checks_fail_on_the_broken_files_of_the_sample_and_on_nothing_else(
