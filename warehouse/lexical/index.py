@@ -110,6 +110,9 @@ class LexicalIndex:
             # The files never change, so nothing needs to watch them.
             opened.config_reader("manual")
             self._searcher = opened.searcher()
+            for field in FIELDS:
+                # Some files of a field are opened by its first question, which must not be the one to find them gone.
+                self._searcher.doc_freq(field, "a")
         except ValueError as error:
             raise OSError(f"the word index in {folder} cannot be opened: {error}") from error
         self._schema = opened.schema

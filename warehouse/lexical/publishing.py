@@ -6,6 +6,7 @@ that changed a hundred adapters of a million, a hundred are read. Does not belon
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ STATES_FILE = "adapters.npy"
 _CHUNK = 500
 _ANEW_ABOVE = 0.25
 """With more than this share of the adapters changed, an index is written anew: old terms would only be in its way."""
-
+_log = logging.getLogger(__name__)
 
 _TELLING = 50
 """Prompts that a comparison of two generations needs."""
@@ -85,7 +86,7 @@ def publish_words(
         states = _states(connection)
         before = current(database, settings, KIND)
         usable = None if force or before is None or not _is_usable(before) else before
-        old = _none() if usable is None else _load_states(usable.path)
+        old = _none() if usable is None else load_states(usable.path)
         difference = _compare(old, states)
         if usable is not None and not difference.added and not difference.removed:
             return usable
@@ -209,8 +210,14 @@ def _source() -> dict[str, Any]:
 
 
 def _is_usable(before: Published) -> bool:
-    """Whether what a generation holds would be written in the same way now, and is still there."""
-    return before.manifest.get("source") == _source() and (before.path / STATES_FILE).is_file()
+    """Whether what a generation holds would be written in the same way now, and can still be read."""
+    if before.manifest.get("source") != _source():
+        return False
+    try:
+        return index.LexicalIndex(before.path / INDEX_FOLDER).count == len(load_states(before.path))
+    except OSError as error:
+        _log.warning("the word index %s is damaged and is written anew: %s", before.name, error)
+        return False
 
 
 def _states(connection: Connection) -> NDArray[np.void]:
@@ -237,10 +244,20 @@ def _state_type() -> np.dtype[np.void]:
     return np.dtype([("number", np.int64), ("content", np.uint64)])
 
 
-def _load_states(folder: Path) -> NDArray[np.void]:
+def load_states(folder: Path) -> NDArray[np.void]:
+    """The adapters of a generation with their contents; mapped, not read.
+
+    Raises:
+        OSError: the file is not there, or damaged.
+    """
     import numpy as np
 
-    states: NDArray[np.void] = np.load(folder / STATES_FILE)
+    try:
+        states: NDArray[np.void] = np.load(folder / STATES_FILE, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise OSError(f"{folder / STATES_FILE} cannot be read: {error}") from error
+    if states.dtype != _state_type():
+        raise OSError(f"{folder / STATES_FILE} has {states.dtype} instead of adapters")
     return states
 
 

@@ -19,7 +19,7 @@ from warehouse.engine import Database
 from warehouse.generations import Published, current, current_pk
 from warehouse.lexical.index import Hit, LexicalIndex
 from warehouse.lexical.newer import NOTHING, Newer
-from warehouse.lexical.publishing import INDEX_FOLDER, KIND, STATES_FILE
+from warehouse.lexical.publishing import INDEX_FOLDER, KIND, load_states
 from warehouse.lexical.tokens import Field, Terms
 from warehouse.queries import changes
 from warehouse.queries.changes import Changes
@@ -56,14 +56,17 @@ class _Open:
 
     @classmethod
     def of(cls, published: Published) -> _Open:
-        import numpy as np
+        """Open a generation.
 
+        Raises:
+            OSError: it is damaged, or its files are gone.
+        """
         manifest = published.manifest
         return cls(
             pk=published.pk,
             index=LexicalIndex(published.path / INDEX_FOLDER),
             lengths=manifest["lengths"],
-            indexed=np.load(published.path / STATES_FILE, mmap_mode="r"),
+            indexed=load_states(published.path),
             since=datetime.fromisoformat(manifest["read_at"]),
         )
 
@@ -86,7 +89,7 @@ class Words:
     def search(self, terms: Terms, k: int, narrowed: SearchFilter) -> list[Hit]:
         """The `k` adapters that say most of what is asked, among those that pass; the best first.
 
-        None where nothing was published yet, or where the index is damaged: vectors and full text answer without it.
+        Nothing where none was published yet, or where the index is damaged: vectors and full text answer without it.
         """
         current = self._current
         if current is None:

@@ -1,5 +1,7 @@
 """The word index as a generation: what it has, what a second one writes, what is newer, what stops it."""
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from warehouse import generations, prompts
 from warehouse.engine import Database
 from warehouse.evaluation.metrics import Measure
 from warehouse.evaluation.spot import SpotCheck
+from warehouse.generations import Published
 from warehouse.lexical import publishing, tokens
 from warehouse.lexical.publishing import KIND, QualityFellError, publish_words
 from warehouse.lexical.searching import LexicalSearcher
@@ -160,6 +163,34 @@ def test_a_damaged_index_is_done_without_and_the_next_one_is_taken(
         assert not searcher.now(connection).is_complete
     publish_words(database, settings, force=True)
     assert found(searcher, database, "secret7") == [library[7]]
+
+
+def _remove(published: Published, pattern: str) -> None:
+    files = list(published.path.rglob(pattern))
+    assert files
+    for path in files:
+        path.unlink()
+
+
+def _cut(published: Published, pattern: str) -> None:
+    files = list(published.path.rglob(pattern))
+    assert files
+    for path in files:
+        os.truncate(path, 40)
+
+
+@pytest.mark.parametrize("damage", [_remove, _cut])
+@pytest.mark.parametrize("pattern", ["*.pos", "*.idx", "adapters.npy", "meta.json"])
+def test_a_damaged_index_stops_no_question_and_is_written_anew_by_the_next_publication(
+    sqlite_database: Database, settings: Settings, damage: Callable[[Published, str], None], pattern: str
+) -> None:
+    pk = add(sqlite_database, 1, "One", "a secret1 place")
+    broken = publish_words(sqlite_database, settings)
+    damage(broken, pattern)
+    assert found(LexicalSearcher(sqlite_database, settings), sqlite_database, "secret1") == []
+    mended = publish_words(sqlite_database, settings)
+    assert mended.manifest["anew"]
+    assert found(LexicalSearcher(sqlite_database, settings), sqlite_database, "secret1") == [pk]
 
 
 def _quality(value: float) -> Any:
