@@ -8,6 +8,7 @@ model's vocabulary, and people write for an adapter what others wrote for it bef
 scored in the same way.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,7 @@ COUNTED = 1_000
 LOOKED_UP = 64
 """Phrases of a prompt that are looked up in the full text."""
 SUMMARY_CHARACTERS = 300
+_log = logging.getLogger(__name__)
 _BESIDE = ThreadPoolExecutor(max_workers=8, thread_name_prefix="by-words")
 """Searches the words of a prompt while its vectors are searched."""
 _PHRASES = 4
@@ -224,6 +226,25 @@ def for_prompt(
 ) -> Answer:
     """What fits a prompt, and what the prompt says."""
     began = time.perf_counter()
+    try:
+        return _for_prompt(database, recommender, words, text, wish, learned, began)
+    except OSError:
+        if not words.is_damaged:
+            raise
+        _log.exception("the word index is damaged; questions are answered without it until the next one is published")
+        # It is known by now: nothing asks it again.
+        return _for_prompt(database, recommender, words, text, wish, learned, began)
+
+
+def _for_prompt(
+    database: Database,
+    recommender: "Recommender",
+    words: LexicalSearcher,
+    text: str,
+    wish: Wish,
+    learned: Learned,
+    began: float,
+) -> Answer:
     prompt = prompts.parse(text)
     # Two searches that wait for no lock of Python's: each has a core of its own.
     by_words = _BESIDE.submit(_found_by_words, database, words, prompt, wish)

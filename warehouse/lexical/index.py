@@ -10,7 +10,8 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def clone(source: Path, target: Path) -> None:
 
 
 class LexicalIndex:
-    """An open index; safe to ask from several threads."""
+    """An open index; safe to ask from several threads. Whatever is asked raises OSError where it meets damage."""
 
     def __init__(self, folder: Path) -> None:
         """Open what is in the folder.
@@ -115,8 +116,11 @@ class LexicalIndex:
                 self._searcher.doc_freq(field, "a")
         except ValueError as error:
             raise OSError(f"the word index in {folder} cannot be opened: {error}") from error
+        self._folder = folder
         self._schema = opened.schema
         self.count: int = self._searcher.num_docs
+        self.is_damaged = False
+        """Whether a question has found damage that opening did not, which reads no file as a whole."""
 
     def search(
         self,
@@ -147,7 +151,8 @@ class LexicalIndex:
 
     def count_of(self, field: Field, term: str) -> int:
         """How many adapters have a term; those that were replaced may still count."""
-        return min(self.count, self._searcher.doc_freq(field, term))
+        with self._damage_told():
+            return min(self.count, self._searcher.doc_freq(field, term))
 
     def rare(self, field: Field, terms: Sequence[str], limit: int) -> list[str]:
         """The rarest of terms, at most `limit`, without those that more than one adapter in twenty has."""
@@ -209,10 +214,26 @@ class LexicalIndex:
             query = tantivy.Query.boolean_query([*plain, (tantivy.Occur.Must, tantivy.Query.boolean_query(any_of))])
         else:
             query = tantivy.Query.boolean_query(any_of)
-        found = self._searcher.search(query, min(k, max(1, self.count)), count=False).hits
-        numbers = self._searcher.fast_field_values(_NUMBER, [address for _, address in found])
+        with self._damage_told():
+            found = self._searcher.search(query, min(k, max(1, self.count)), count=False).hits
+            numbers = self._searcher.fast_field_values(_NUMBER, [address for _, address in found])
         hits = [Hit(int(number or 0), float(score)) for number, (score, _) in zip(numbers, found, strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.number))
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        """Tantivy's complaints about its files as OSError."""
+        try:
+            yield
+        except UnicodeEncodeError:
+            # What was asked is no text: that says nothing of the files.
+            raise
+        except BaseException as error:
+            # Tantivy checks no sums when it reads, and panics at impossible blocks; that class cannot be imported.
+            if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+                raise
+            self.is_damaged = True
+            raise OSError(f"the word index in {self._folder} is damaged: {error}") from error
 
 
 _MAX_FIELD_TERMS = 20_000

@@ -148,6 +148,12 @@ class LexicalSearcher:
         """The words of this moment."""
         return Words(connection, self._current(connection))
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether questions have found the open index damaged."""
+        known = self._open
+        return known is not None and known.index.is_damaged
+
     def _current(self, connection: Connection) -> _Open | None:
         pointer, counted = current_pk(connection, KIND), changes.counted(connection)
         with self._lock:
@@ -159,7 +165,7 @@ class LexicalSearcher:
                 newer = known.newer.advanced(connection, known.indexed, known.since)
                 known = replace(known, counted=counted, newer=newer)
             self._open = known
-            return known
+            return None if known is None or known.index.is_damaged else known
 
     def _opened(self) -> _Open | None:
         try:

@@ -193,6 +193,25 @@ def test_a_damaged_index_stops_no_question_and_is_written_anew_by_the_next_publi
     assert found(LexicalSearcher(sqlite_database, settings), sqlite_database, "secret1") == [pk]
 
 
+def test_damage_that_only_a_question_finds_is_told_once_and_then_done_without(
+    sqlite_database: Database, settings: Settings
+) -> None:
+    pks = [add(sqlite_database, number, f"Name{number}", "red sky, a dragon") for number in range(300)]
+    published = publish_words(sqlite_database, settings)
+    for path in (published.path / publishing.INDEX_FOLDER).glob("*.idx"):
+        data = path.read_bytes()
+        middle = bytes(byte ^ 0x5A for byte in data[: len(data) - 400])
+        path.write_bytes(middle + data[len(data) - 400 :])
+    searcher = LexicalSearcher(sqlite_database, settings)
+    with pytest.raises(OSError, match="is damaged"):
+        found(searcher, sqlite_database, "red sky, a dragon")
+    assert searcher.is_damaged
+    assert found(searcher, sqlite_database, "red sky, a dragon") == []
+    assert publish_words(sqlite_database, settings, force=True).manifest["n"] == len(pks)
+    assert len(found(searcher, sqlite_database, "red sky, a dragon")) == 3
+    assert not searcher.is_damaged
+
+
 def _quality(value: float) -> Any:
     return lambda *_: SpotCheck(Measure(value, value - 0.02, value + 0.02), queries=200)
 
