@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -95,6 +96,22 @@ def clone(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
+@contextmanager
+def _lockable(folder: Path) -> Iterator[Path]:
+    """A place with the files of an index in which a lock file can be made, which Tantivy wants even for reading.
+
+    Where the folder itself is read-only that is a temporary one with links, of which an open index needs nothing more.
+    """
+    if os.access(folder, os.W_OK):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="lora-manager-words-") as place:
+        for path in folder.iterdir():
+            if path.suffix != ".lock":
+                (Path(place) / path.name).symlink_to(path.resolve())
+        yield Path(place)
+
+
 class LexicalIndex:
     """An open index; safe to ask from several threads. Whatever is asked raises OSError where it meets damage."""
 
@@ -107,13 +124,14 @@ class LexicalIndex:
         import tantivy
 
         try:
-            opened = tantivy.Index.open(str(folder))
-            # The files never change, so nothing needs to watch them.
-            opened.config_reader("manual")
-            self._searcher = opened.searcher()
-            for field in FIELDS:
-                # Some files of a field are opened by its first question, which must not be the one to find them gone.
-                self._searcher.doc_freq(field, "a")
+            with _lockable(folder) as place:
+                opened = tantivy.Index.open(str(place))
+                # The files never change, so nothing needs to watch them.
+                opened.config_reader("manual")
+                self._searcher = opened.searcher()
+                for field in FIELDS:
+                    # Some files of a field are opened by its first question, too late to be found gone.
+                    self._searcher.doc_freq(field, "a")
         except ValueError as error:
             raise OSError(f"the word index in {folder} cannot be opened: {error}") from error
         self._folder = folder

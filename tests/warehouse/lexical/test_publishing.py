@@ -212,6 +212,20 @@ def test_damage_that_only_a_question_finds_is_told_once_and_then_done_without(
     assert not searcher.is_damaged
 
 
+def test_an_index_in_a_read_only_folder_is_asked_and_left_alone(
+    database: Database, settings: Settings, library: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = publish_words(database, settings).path / publishing.INDEX_FOLDER
+    for lock in folder.glob("*.lock"):
+        lock.unlink()
+    before = sorted(folder.iterdir())
+    # Whoever runs the tests as root could write to every folder.
+    monkeypatch.setattr("warehouse.lexical.index.os.access", lambda *_: False)
+    searcher = LexicalSearcher(database, settings)
+    assert found(searcher, database, "secret7") == [library[7]]
+    assert sorted(folder.iterdir()) == before
+
+
 def _quality(value: float) -> Any:
     return lambda *_: SpotCheck(Measure(value, value - 0.02, value + 0.02), queries=200)
 
