@@ -290,6 +290,16 @@ def test_a_prompt_is_told_what_example_prompts_have_of_it(library: Library) -> N
     assert all(item["shared"]["example_phrases"] == [] for item in library.similar()["recommendations"])
 
 
+def test_a_damaged_word_index_fails_no_prompt(own_library: Library) -> None:
+    damaged = publish_words(own_library.database, own_library.settings, force=True)
+    for path in damaged.path.rglob("*.idx"):
+        content = path.read_bytes()
+        # The end is what opening looks at.
+        path.write_bytes(b"\xff" * (len(content) - 350) + content[-350:])
+    answer = own_library.prompt("zxqdragon in ink")
+    assert own_library.ids[0] in [item["lora_id"] for item in answer["recommendations"]]
+
+
 def test_a_prompt_is_taken_apart(library: Library) -> None:
     answer = library.prompt(
         "(masterpiece:1.2), dragon, <lora:Ink Dragon:0.8> <lora:unknown:1>\nNegative prompt: blurry\nSteps: 20",
