@@ -102,7 +102,7 @@ def _lockable(folder: Path) -> Iterator[Path]:
 
     Where the folder itself is read-only that is a temporary one with links, of which an open index needs nothing more.
     """
-    if os.access(folder, os.W_OK):
+    if os.access(folder, os.W_OK) or not folder.is_dir():
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="lora-manager-words-") as place:
