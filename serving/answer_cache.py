@@ -109,7 +109,7 @@ class AnswerCache:
             return replace(kept, seconds=time.perf_counter() - began, cached=True)
         answer = compute()
         # A damaged new index leaves the one before it answering: such an answer is none of the published index.
-        if answer.generation == generation:
+        if answer.lasting and answer.generation == generation:
             self._put(key, question, answer)
         return answer
 

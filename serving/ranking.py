@@ -205,6 +205,8 @@ def diversified(
 
 _SPACES = (("semantic", "what it is"), ("artistic", "how it looks"), ("technical", "how it was made"))
 _NOTEWORTHY = 0.3
+_TOLD = 0.05
+"""Words in common that are worth as much are told of, also where none of them says much by itself."""
 _NAMED = 4
 
 
@@ -235,6 +237,8 @@ def explain(similarities: Mapping[Any, float], shared: Shared, *, to_prompt: boo
         parts.append(("the prompt has " if to_prompt else "shares ") + ", ".join(common))
     if shared.example_phrases:
         parts.append(f"example prompts have {_listed(shared.example_phrases)}")
+    elif to_prompt and not common and shared.worth >= _TOLD:
+        parts.append("words of the prompt stand in its description or example prompts")
     same = [
         f"{noun} {value}"
         for noun, value in (

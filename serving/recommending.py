@@ -114,6 +114,8 @@ class Answer:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     cached: bool = False
     """Whether it was kept from an earlier question."""
+    lasting: bool = True
+    """Whether it stays right while nothing changes: not, where the published word index cannot be opened just now."""
 
 
 class TargetGoneError(LookupError):
@@ -286,7 +288,8 @@ def _for_prompt(
             "suggested_additions": _suggestions(said, [group[0] for group in chosen[:_SUGGESTING]], rarities),
         }
         strengths.lay_over(connection, [*analysis["lora_tags"], *analysis["suggested_additions"]])
-    return Answer(items, result.searched, time.perf_counter() - began, result.generation, analysis)
+    seconds = time.perf_counter() - began
+    return Answer(items, result.searched, seconds, result.generation, analysis, lasting=now.is_current)
 
 
 def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish) -> "tuple[Vectors, SearchResult]":

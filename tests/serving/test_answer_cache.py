@@ -12,6 +12,7 @@ from tests.serving.conftest import KEYS, Server
 from tests.serving.test_recommendations import Library, embed, names, served, used_together, wait_until_ready
 from warehouse.engine import Database
 from warehouse.learning import derive_profiles
+from warehouse.lexical.publishing import INDEX_FOLDER, publish_words
 from warehouse.models import Adapter, AdapterDetail, Embedding, RecommendationCache, utc_now
 from warehouse.settings import Settings
 from warehouse.vectors.indices import publish_index
@@ -239,6 +240,21 @@ def test_failures_are_not_kept(sqlite_library: Library) -> None:
     sqlite_library.similar(0)
     wait_for_rows(sqlite_library.database, 1)
     assert rows(sqlite_library.database) == 1
+
+
+def test_an_answer_without_the_published_words_is_not_kept(sqlite_library: Library) -> None:
+    broken = publish_words(sqlite_library.database, sqlite_library.settings, force=True)
+    meta = broken.path / INDEX_FOLDER / "meta.json"
+    whole = meta.read_bytes()
+    meta.write_bytes(b"{")
+    assert [sqlite_library.prompt("dragon")["cached"] for _ in range(2)] == [False, False]
+    meta.write_bytes(whole)
+    publish_words(sqlite_library.database, sqlite_library.settings, force=True)
+    # It is opened at the next try, which waits for seconds after one that failed.
+    deadline = time.monotonic() + 60
+    while not sqlite_library.prompt("dragon")["cached"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_answers_do_not_wait_for_a_writer(sqlite_library: Library) -> None:

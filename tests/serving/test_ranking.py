@@ -116,6 +116,14 @@ def test_what_two_adapters_share_is_named() -> None:
     assert "same author me, archetype style" in sentence
 
 
+def test_words_in_common_that_say_little_by_themselves_are_told_of_all_the_same() -> None:
+    apart = dict.fromkeys(("semantic", "artistic", "technical"), 0.0)
+    told = ranking.explain(apart, ranking.Shared(worth=0.1), to_prompt=True)
+    assert told == "Only loosely similar; words of the prompt stand in its description or example prompts."
+    assert ranking.explain(apart, ranking.Shared(worth=0.01), to_prompt=True) == "Only loosely similar."
+    assert "words of the prompt" not in ranking.explain(apart, ranking.Shared(tags=["ink"], worth=0.1), to_prompt=True)
+
+
 def test_unknown_is_not_the_same_as_unknown() -> None:
     shared = ranking.shared_with_adapter(facts(name="A"), facts(name="B"), always, always)
     assert (shared.author, shared.base_model, shared.worth) == (None, None, 0.0)

@@ -10,7 +10,6 @@ import math
 import os
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -200,8 +199,8 @@ class LexicalIndex:
         Args:
             lengths: terms that its documents have of each field, on average.
         """
-        rarity = {(field, term): self._rarity(field, term) for field in FIELDS for term in terms.get(field, ())}
-        return {document.number: _bm25(document, terms, rarity, lengths, weights) for document in documents}
+        rarity = {field: {term: self._rarity(field, term) for term in terms.get(field, ())} for field in FIELDS}
+        return {document.number: _bm25(document, rarity, lengths, weights) for document in documents}
 
     def _rarity(self, field: Field, term: str) -> float:
         found = self.count_of(field, term)
@@ -260,20 +259,19 @@ _MAX_FIELD_TERMS = 20_000
 
 def _bm25(
     document: Document,
-    terms: Terms,
-    rarity: Mapping[tuple[Field, str], float],
+    rarity: Mapping[Field, Mapping[str, float]],
     lengths: Mapping[Field, float],
     weights: Mapping[Field, float],
 ) -> float:
     """The formula of Tantivy: Robertson and Zaragoza, 2009, at its usual constants."""
     score = 0.0
     for field in FIELDS:
-        counts = Counter(document.terms[field])
-        length = sum(counts.values())
-        damping = _K1 * (1 - _B + _B * length / max(1.0, lengths.get(field, 1.0)))
-        for term in terms.get(field, ()):
-            if count := counts[term]:
-                score += weights[field] * rarity[field, term] * count * (_K1 + 1) / (count + damping)
+        counts = document.counts[field]
+        damping = _K1 * (1 - _B + _B * len(document.terms[field]) / max(1.0, lengths.get(field, 1.0)))
+        # Sorted, so that a sum does not depend on the order of a set.
+        for term in sorted(counts.keys() & rarity[field].keys()):
+            count = counts[term]
+            score += weights[field] * rarity[field][term] * count * (_K1 + 1) / (count + damping)
     return score
 
 

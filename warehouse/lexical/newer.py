@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_ADAPTERS = 500
-_MAX_LOOKED_AT = 5_000
+_MAX_LOOKED_AT = 2_000
 _OVERLAP = timedelta(minutes=10)
 """A transaction writes the time of its statements and may commit so much later."""
 
@@ -62,16 +62,17 @@ def _changed(connection: Connection, indexed: NDArray[np.void], since: datetime)
     import numpy as np
 
     rows = connection.execute(
-        select(Adapter.pk, Adapter.content_digest)
+        select(Adapter.pk, Adapter.content_digest, Adapter.updated_at)
         .where(Adapter.updated_at > since - _OVERLAP)
         .order_by(Adapter.updated_at.desc())
         .limit(_MAX_LOOKED_AT + 1)
     ).all()
     numbers = indexed["number"]
     changed = {}
-    for pk, digest in rows:
+    for pk, digest, _ in rows:
         place = int(np.searchsorted(numbers, pk))
         content = content_of(digest)
         if place == len(numbers) or numbers[place] != pk or int(indexed["content"][place]) != content:
             changed[pk] = content
-    return changed, len(rows) <= _MAX_LOOKED_AT
+    # The latest come first. Before the time itself a large sync wrote many, which the index has.
+    return changed, len(rows) <= _MAX_LOOKED_AT or rows[-1].updated_at <= since

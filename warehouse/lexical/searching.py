@@ -74,12 +74,14 @@ class _Open:
 class Words:
     """The word index as it is at one moment, with what is newer; asked over one connection, for one question."""
 
-    def __init__(self, connection: Connection, current: _Open | None) -> None:
+    def __init__(self, connection: Connection, current: _Open | None, *, is_current: bool = True) -> None:
         self._connection, self._current = connection, current
+        self.is_current = is_current
+        """Whether this is the published index, or none was; otherwise it cannot be opened, for now."""
 
     def over(self, connection: Connection) -> Words:
         """The same moment, asked over another connection."""
-        return Words(connection, self._current)
+        return Words(connection, self._current, is_current=self.is_current)
 
     @property
     def is_complete(self) -> bool:
@@ -146,7 +148,9 @@ class LexicalSearcher:
 
     def now(self, connection: Connection) -> Words:
         """The words of this moment."""
-        return Words(connection, self._current(connection))
+        pointer = current_pk(connection, KIND)
+        known = self._current(connection, pointer)
+        return Words(connection, known, is_current=pointer == (None if known is None else known.pk))
 
     @property
     def is_damaged(self) -> bool:
@@ -154,8 +158,8 @@ class LexicalSearcher:
         known = self._open
         return known is not None and known.index.is_damaged
 
-    def _current(self, connection: Connection) -> _Open | None:
-        pointer, counted = current_pk(connection, KIND), changes.counted(connection)
+    def _current(self, connection: Connection, pointer: int | None) -> _Open | None:
+        counted = changes.counted(connection)
         with self._lock:
             known = self._open
             moved = pointer is not None and pointer != (known.pk if known is not None else None)

@@ -6,8 +6,10 @@ as they were written, with weights and brackets, for people write the same ones 
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
@@ -33,13 +35,18 @@ Terms = Mapping[Field, list[str]]
 """Terms by field, as often as they occur. No term has white space in it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
     """An adapter as it is indexed: its number, and what its terms are."""
 
     number: int
     base_model: str | None
     terms: Terms
+
+    @cached_property
+    def counts(self) -> Mapping[Field, Counter[str]]:
+        """How often each term occurs; counted when it is first asked for."""
+        return {field: Counter(self.terms[field]) for field in FIELDS}
 
 
 def document(number: int, facts: AdapterFacts) -> Document:

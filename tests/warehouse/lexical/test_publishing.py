@@ -142,6 +142,39 @@ def test_what_example_prompts_have_of_a_prompt_is_told(
         assert searcher.now(connection).fragments_of(asked, [], limit=4) == {}
 
 
+def test_what_a_large_sync_wrote_before_its_index_is_not_newer(
+    database: Database, settings: Settings, library: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warehouse.lexical.newer._MAX_LOOKED_AT", 5)
+    publish_words(database, settings)
+    searcher = LexicalSearcher(database, settings)
+    with database.read() as connection:
+        assert searcher.now(connection).is_complete
+    for number in range(6):
+        add(database, 70 + number, f"Newcomer{number}", "a zebra")
+    with database.read() as connection:
+        assert not searcher.now(connection).is_complete
+    assert library
+
+
+def test_words_say_whether_they_are_of_the_published_index(
+    database: Database, settings: Settings, library: list[int]
+) -> None:
+    searcher = LexicalSearcher(database, settings)
+    with database.read() as connection:
+        assert searcher.now(connection).is_current, "nothing was published"
+    publish_words(database, settings)
+    with database.read() as connection:
+        assert searcher.now(connection).is_current
+    rename(database, library[0], "Renamed")
+    broken = publish_words(database, settings)
+    (broken.path / publishing.INDEX_FOLDER / "meta.json").write_text("{", encoding="utf-8")
+    with database.read() as connection:
+        now = searcher.now(connection)
+        assert not now.is_current
+        assert now.over(connection).is_complete, "the one before it goes on answering"
+
+
 def test_filters_are_hard(database: Database, settings: Settings, library: list[int]) -> None:
     other = add(database, 80, "Elsewhere", "a secret7 place", base_model="Pony", file_state="missing")
     publish_words(database, settings)
