@@ -265,13 +265,13 @@ def _member(value: object, key: str) -> str | None:
 
 
 def _plain(value: object) -> dict[str, JSON] | None:
-    """A flat copy of a small mapping: scalars only."""
+    """A flat copy of a small mapping: scalars only, and no number that JSON cannot say."""
     if not isinstance(value, Mapping) or not value:
         return None
     return {
         str(key)[:100]: item[:500] if isinstance(item, str) else item
         for key, item in list(value.items())[:50]
-        if item is None or isinstance(item, str | int | float | bool)
+        if item is None or isinstance(item, str | int | bool) or (isinstance(item, float) and math.isfinite(item))
     }
 
 

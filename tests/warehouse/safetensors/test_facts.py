@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from warehouse.safetensors import Header, HeaderFacts, Tensor, describe_header, describe_metadata
@@ -365,6 +365,7 @@ known_keys = st.sampled_from(
 
 
 @settings(max_examples=300, deadline=None)
+@example(metadata={"ss_network_args": {"dropout": float("inf"), "conv_dim": 4}})
 @given(metadata=st.dictionaries(known_keys, json_values | json_values.map(json.dumps), max_size=6))
 def test_no_metadata_raises(metadata: dict[str, object]) -> None:
     found = describe_metadata(metadata)
