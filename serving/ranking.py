@@ -17,6 +17,7 @@ from typing import Any
 
 from warehouse import fulltext
 from warehouse.lexical import fusion
+from warehouse.prompts import FUNCTION_WORDS
 from warehouse.queries.evidence import Facts
 
 LEXICAL_LIMIT = 0.5
@@ -105,7 +106,9 @@ def _name_words(name: str) -> dict[str, str]:
     return {
         fulltext.fold(word): word
         for word in _WORD.findall(name)
-        if (len(word) >= _SHORTEST_NAME_WORD or not word.isascii()) and not word.isdigit()
+        if (len(word) >= _SHORTEST_NAME_WORD or not word.isascii())
+        and not word.isdigit()
+        and word.lower() not in FUNCTION_WORDS
     }
 
 

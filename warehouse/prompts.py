@@ -16,6 +16,13 @@ MAX_PHRASE_WORDS = 4
 MAX_WORDS = 256
 """Words of a prompt beyond these are not looked up as concepts; the text is embedded as the encoder takes it."""
 
+FUNCTION_WORDS = frozenset(
+    """a about above after an and are as at be before behind below beside between but by for from had has have he her
+    his i in into is it its my near of off on onto or our out over she that the their them there these they this those
+    through to under up upon was we were which while who with without you your""".split()  # noqa: SIM905
+)
+"""Words of English that say nothing by themselves: where few names have one, it is not for that a rare word."""
+
 # No two repetitions in a row may match the same characters: a prompt of 20,000 spaces would take seconds.
 _TAG = re.compile(r"<\s*(lora|lyco|hypernet)\s*:([^<>:]*)((?::[^<>:]*)*)>", re.IGNORECASE)
 _TAG_OPENING = re.compile(r"<\s*(?=(?:lora|lyco|hypernet)\b)", re.IGNORECASE)

@@ -71,12 +71,14 @@ def document(number: int, facts: AdapterFacts) -> Document:
 
 
 def asked(prompt: prompts.Prompt) -> Terms:
-    """The terms that a prompt asks for, each once and at most `MAX_TERMS` of a field."""
+    """The terms that a prompt asks for, each once and at most `MAX_TERMS` of a field. Function words are asked of
+    example prompts alone: whoever writes "with" writes like others who do, and is not called so."""
     own = _words(prompt.pieces)
     words, pairs = _once(own), _once(_pairs(own))
+    telling = [word for word in words if word not in prompts.FUNCTION_WORDS]
     return {
-        "named": words,
-        "described": words,
+        "named": telling,
+        "described": telling,
         "words": words,
         "pairs": pairs,
         "fragments": _once(_fragments(prompt.written)),

@@ -18,7 +18,7 @@ def test_a_prompt_asks_for_words_pairs_and_its_fragments_as_written() -> None:
     assert terms["words"] == ["red", "sky", "a", "dragon"]
     assert terms["pairs"] == ["red_sky", "sky_a", "a_dragon", "dragon_red"]
     assert terms["fragments"] == ["(red_sky:1.2)", "a_dragon", "red_sky"]
-    assert terms["named"] == terms["described"] == terms["words"]
+    assert terms["named"] == terms["described"] == ["red", "sky", "dragon"]
 
 
 def test_an_adapter_is_called_by_name_tags_and_triggers() -> None:
@@ -47,6 +47,12 @@ def test_training_tags_are_read_as_a_prompt_the_most_frequent_first() -> None:
 
 def test_what_follows_negative_prompt_is_not_looked_for() -> None:
     assert asked("a cat\nNegative prompt: blurry\nSteps: 20, Sampler: Euler")["words"] == ["a", "cat"]
+
+
+def test_function_words_are_asked_of_example_prompts_alone() -> None:
+    terms = asked("a girl with an umbrella")
+    assert terms["named"] == terms["described"] == ["girl", "umbrella"]
+    assert terms["words"] == ["a", "girl", "with", "an", "umbrella"]
 
 
 @given(st.text(st.characters(), max_size=300))
