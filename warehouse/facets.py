@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from warehouse.dialects import insert_or
 from warehouse.models import Adapter, AdapterTag, Embedding, FacetCount
 
 ALL = "all"
@@ -82,8 +82,7 @@ def apply(connection: Connection, difference: Counter[FacetKey]) -> None:
     ]
     if not rows:
         return
-    module = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = module.insert(FacetCount)
+    statement = insert_or(connection, FacetCount)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["facet", "value"],

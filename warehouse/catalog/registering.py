@@ -10,7 +10,6 @@ from pathlib import PurePath
 from typing import Any
 
 from sqlalchemy import Connection, insert, literal_column, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from warehouse import audit, facets
 from warehouse.audit import Actor, Change
@@ -20,6 +19,7 @@ from warehouse.catalog.errors import NameTakenError
 from warehouse.catalog.fields import DERIVED, USER_STATE, cleaned, completed
 from warehouse.catalog.files import WeightFile, look_at, roots_of
 from warehouse.civitai import html_to_text
+from warehouse.dialects import insert_or
 from warehouse.engine import Database
 from warehouse.ids import new_id
 from warehouse.ingest import tombstones
@@ -75,9 +75,8 @@ def _insert(connection: Connection, values: dict[str, Any], actor: Actor) -> Ada
     text = html_to_text(values["description"]) if values["description"] else None
     effects = effects_of(values, description_text=text, notes=None, examples=[])
     values = {**values, "content_digest": effects.content_digest}
-    module = sqlite if connection.dialect.name == "sqlite" else postgresql
     pk = connection.execute(
-        module.insert(Adapter.__table__)
+        insert_or(connection, Adapter.__table__)
         .values(values)
         .on_conflict_do_nothing(index_elements=[Adapter.name, literal_column("coalesce(version, '')")])
         .returning(Adapter.pk)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 
 from warehouse import facets
+from warehouse.dialects import insert_or
 from warehouse.engine import AnyRow
 from warehouse.facets import COLUMN_FACETS, FacetKey
 from warehouse.ingest import bulk
@@ -65,8 +65,7 @@ def _set_stones(connection: Connection, rows: Sequence[AnyRow]) -> None:
     if not stones:
         return
     now = utc_now()
-    module = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = module.insert(Tombstone)
+    statement = insert_or(connection, Tombstone)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["source_key"],

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import Connection, func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from warehouse.dialects import insert_or
 from warehouse.models import JobCount, JobEvent, Lane
 from warehouse.models.base import JsonObject
 
@@ -113,8 +113,7 @@ def count(connection: Connection, changes: Sequence[Change]) -> None:
     ]
     if not rows:
         return
-    module = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = module.insert(JobCount)
+    statement = insert_or(connection, JobCount)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["kind", "mode", "status"],
@@ -126,8 +125,7 @@ def count(connection: Connection, changes: Sequence[Change]) -> None:
 
 def want(connection: Connection, lane: str, kind: str) -> None:
     """Say that a job of a lane is due: a run that was about to leave sees the number change, and stays."""
-    module = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = module.insert(Lane).values(name=lane, kind=kind, wanted=1, heir_wanted=False)
+    statement = insert_or(connection, Lane).values(name=lane, kind=kind, wanted=1, heir_wanted=False)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["name"], set_={"wanted": Lane.__table__.c.wanted + 1})
     )

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from warehouse.dialects import insert_or
 from warehouse.engine import AnyRow
 from warehouse.ids import new_id
 from warehouse.jobs.changes import Change, EventType, JobKind, JobStatus, record, status_event, want
@@ -129,8 +129,7 @@ def enqueue(
         "actor": job.actor,
         "created_at": now,
     }
-    module = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = module.insert(Job).on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(Job.pk)
+    statement = insert_or(connection, Job).on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(Job.pk)
     pk = connection.execute(statement, values).scalar()
     if pk is None:
         return _known(connection, idempotency_key, digest)

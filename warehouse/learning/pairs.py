@@ -15,8 +15,8 @@ from itertools import combinations
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from warehouse.dialects import insert_or
 from warehouse.engine import Database
 from warehouse.ingest.report import StageReport
 from warehouse.models import Adapter, AdapterPair, AdapterUse, utc_now
@@ -136,8 +136,7 @@ def _add(connection: Connection, pairs: Mapping[tuple[int, int], tuple[int, date
     ]
     if not rows:
         return
-    module = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = module.insert(AdapterPair)
+    statement = insert_or(connection, AdapterPair)
     stored = AdapterPair.__table__.c
     connection.execute(
         statement.on_conflict_do_update(

@@ -19,9 +19,9 @@ from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from warehouse import facets, fulltext
+from warehouse.dialects import insert_or
 from warehouse.engine import Database
 from warehouse.ingest.report import StageReport
 from warehouse.models import Adapter, AdapterUse, AuditEntry, FacetCount, GeneratedImage, UseProfile, utc_now
@@ -137,8 +137,7 @@ def _derive(connection: Connection, *, name: str | None) -> bool:
         "seen": newest,
         "computed_at": now,
     }
-    module = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = module.insert(UseProfile)
+    statement = insert_or(connection, UseProfile)
     renewed = {column: statement.excluded[column] for column in values if column != "key_name"}
     connection.execute(statement.on_conflict_do_update(index_elements=["key_name"], set_=renewed), values)
     return before != after
