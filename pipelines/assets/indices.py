@@ -46,6 +46,22 @@ def _quality_check(manifest: Mapping[str, Any], *, passed: bool) -> dg.AssetChec
     )
 
 
+def _metadata(published: Published, *, changed: int, seconds: float, preview: str) -> dict[str, Any]:
+    """What the asset page shows of a publication; `changed` is how many adapters were written for it."""
+    rows = int(published.manifest["n"])
+    return {
+        Metadata.ROWS: rows,
+        Metadata.CHANGED: changed,
+        Metadata.SKIPPED: rows - changed,
+        Metadata.REJECTED: 0,
+        Metadata.SECONDS: round(seconds, 3),
+        Metadata.PREVIEW: dg.MetadataValue.md(preview),
+        "generation": published.name,
+        "path": dg.MetadataValue.path(str(published.path)),
+        "manifest": dg.MetadataValue.json(dict(published.manifest)),
+    }
+
+
 def _plain(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"of the index": key, "value": value} for key, value in manifest.items() if not isinstance(value, dict)]
 
@@ -94,20 +110,14 @@ def recommend(
         assert refused is not None
         yield _recall_check(refused.recalls, settings.recall_floor)
         raise dg.Failure(str(refused), allow_retries=False) from refused
-    changed = before is None or before.pk != published.pk
-    rows = int(published.manifest["n"])
+    is_new = before is None or before.pk != published.pk
     yield dg.MaterializeResult(
-        metadata={
-            Metadata.ROWS: rows,
-            Metadata.CHANGED: rows if changed else 0,
-            Metadata.SKIPPED: 0 if changed else rows,
-            Metadata.REJECTED: 0,
-            Metadata.SECONDS: round(watch.seconds, 3),
-            Metadata.PREVIEW: dg.MetadataValue.md(_preview(published.manifest)),
-            "generation": published.name,
-            "path": dg.MetadataValue.path(str(published.path)),
-            "manifest": dg.MetadataValue.json(dict(published.manifest)),
-        },
+        metadata=_metadata(
+            published,
+            changed=int(published.manifest["n"]) if is_new else 0,
+            seconds=watch.seconds,
+            preview=_preview(published.manifest),
+        ),
         check_results=[_recall_check(published.manifest["recall"], settings.recall_floor)],
     )
 
@@ -152,19 +162,13 @@ def lexical(
         assert refused is not None
         yield _quality_check(refused.manifest, passed=False)
         raise dg.Failure(str(refused), allow_retries=False) from refused
-    rows = int(published.manifest["n"])
-    changed = 0 if before is not None and before.pk == published.pk else int(published.manifest["written"])
+    is_new = before is None or before.pk != published.pk
     yield dg.MaterializeResult(
-        metadata={
-            Metadata.ROWS: rows,
-            Metadata.CHANGED: changed,
-            Metadata.SKIPPED: rows - changed,
-            Metadata.REJECTED: 0,
-            Metadata.SECONDS: round(watch.seconds, 3),
-            Metadata.PREVIEW: dg.MetadataValue.md(previews.table(_plain(published.manifest))),
-            "generation": published.name,
-            "path": dg.MetadataValue.path(str(published.path)),
-            "manifest": dg.MetadataValue.json(dict(published.manifest)),
-        },
+        metadata=_metadata(
+            published,
+            changed=int(published.manifest["written"]) if is_new else 0,
+            seconds=watch.seconds,
+            preview=previews.table(_plain(published.manifest)),
+        ),
         check_results=[_quality_check(published.manifest, passed=True)],
     )
