@@ -26,6 +26,8 @@ NEAR_DUPLICATES: AssetPath = ("vectors", "near_duplicates")
 MARTS = "marts"
 """Prefix of the published tables: `marts/<name>`."""
 ANALYTICS: AssetPath = ("marts", "analytics")
+PUBLISHED_KINDS = tuple("/".join(path) for path in (INDEX, LEXICAL_INDEX, ANALYTICS))
+"""The kinds of generations that assets publish."""
 
 CODE_LOCATION = "pipelines.definitions"
 """Name of the code location, as `workspace.yaml` and the GraphQL API have it."""

@@ -11,10 +11,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import Field
 
-from pipelines.keys import ANALYTICS, INDEX, LEXICAL_INDEX
 from pipelines.resources import Warehouse
 from warehouse import audit
-from warehouse.contracts import Job
+from warehouse.contracts import PUBLISHED_KINDS, Job
 from warehouse.engine import Database
 from warehouse.generations import collect
 from warehouse.jobs import prune
@@ -25,9 +24,6 @@ from warehouse.queries import recommendations
 
 _BATCH = 100
 _TERMINAL = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-
-PUBLISHED_KINDS = tuple(key.to_user_string() for key in (INDEX, LEXICAL_INDEX, ANALYTICS))
-"""The kinds of generations that the assets publish."""
 
 
 class OldRunsConfig(dg.Config):

@@ -150,6 +150,7 @@ def _database(settings: "Settings") -> Iterator[Result]:
 
 
 def _publications(settings: "Settings") -> Iterator[Result]:
+    from warehouse.contracts import PUBLISHED_KINDS
     from warehouse.engine import open_database
     from warehouse.generations import current
 
@@ -157,7 +158,7 @@ def _publications(settings: "Settings") -> Iterator[Result]:
         return
     database = open_database(settings)
     try:
-        for kind in ("indices/recommend", "indices/lexical", "marts/analytics"):
+        for kind in PUBLISHED_KINDS:
             published = current(database, settings, kind)
             if published is None:
                 yield Result(kind, State.WARNING, "never published", "lora-manager sync PATH")
