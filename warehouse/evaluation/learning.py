@@ -61,6 +61,8 @@ def learn(
     shown = progress or Silence()
     with database.read() as connection, tempfile.TemporaryDirectory(prefix="lora-manager-learning-") as folder:
         questions = choose(connection, count, seed=seed, part=Part.LEARNED)
+        if not questions.queries:
+            raise NothingToAskError("no adapter of the part that is learned on has example images with prompts")
         library = Library(connection, settings, questions, Path(folder), shown)
         models = models_of(connection)
         adapters = _adapters_of(models)
@@ -71,8 +73,6 @@ def learn(
             for query, each in zip(questions.queries, asked, strict=True):
                 choices.append(_choice(library, each, adapters[query.model]))
                 shown.advance(1)
-    if not choices:
-        raise NothingToAskError("no adapter of the part that is learned on has example images with prompts")
     fitted = _fit(choices)
     weights = {field: round(float(weight) / _UNIT, 4) for field, weight in zip(FIELDS, fitted, strict=False)}
     return Learned(weights, round(float(fitted[-1]), 2), len(questions.queries))

@@ -73,18 +73,26 @@ class Library:
         numbers = list(connection.execute(select(Adapter.pk).order_by(Adapter.pk)).scalars())
         changed: dict[int, AdapterFacts] = {}
 
-        def known() -> Iterator[tuple[int, AdapterFacts]]:
+        def documents() -> Iterator[Document]:
+            held_out = questions.held_out
             shown.start(len(numbers), "adapters")
             for part in batched(numbers, _CHUNK):
                 for each in load_known(connection, part):
-                    facts = held_out_of(each.facts, questions.held_out)
+                    facts = held_out_of(each.facts, held_out)
                     if facts is not each.facts:
                         changed[each.pk] = facts
-                    yield each.pk, facts
+                    yield tokens.document(each.pk, facts)
                 shown.advance(len(part))
 
-        self.words = _written(folder / "words", (tokens.document(*each) for each in known()), len(numbers))
-        self.baselines = _written(folder / "baselines", (_baseline(*each) for each in known()), len(numbers))
+        words, baselines = folder / "words", folder / "baselines"
+        words.mkdir()
+        baselines.mkdir()
+        count = len(numbers)
+        with index.writing(words, expected=count) as add, index.writing(baselines, expected=count) as add_baseline:
+            for document in documents():
+                add(document)
+                add_baseline(_baseline(document))
+        self.words, self.baselines = LexicalIndex(words), LexicalIndex(baselines)
         self._numbers, self._rows, self._layout = self._vectors(connection, changed)
         self._places = {number: place for place, number in enumerate(self._numbers.tolist())}
 
@@ -136,18 +144,12 @@ class Library:
         return numbers, rows, layout
 
 
-def _written(folder: Path, documents: Iterator[Document], expected: int) -> LexicalIndex:
-    folder.mkdir()
-    index.write(folder, documents, expected=expected)
-    return LexicalIndex(folder)
-
-
-def _baseline(number: int, facts: AdapterFacts) -> Document:
+def _baseline(document: Document) -> Document:
     """Name, tags, trigger words and description in one field; the same with the example prompts in another."""
-    terms = tokens.document(number, facts).terms
+    terms = document.terms
     said = [*terms["named"], *terms["described"]]
     return Document(
-        number,
+        document.number,
         None,
         {"named": said, "described": [], "words": [*said, *terms["words"]], "pairs": [], "fragments": []},
     )

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,15 @@ class Hit:
 
 
 def write(folder: Path, documents: Iterable[Document], *, removed: Iterable[int] = (), expected: int = 0) -> None:
-    """Write documents to a folder: to the index that is there, or to a new one.
+    """Write documents to a folder, as `writing` does."""
+    with writing(folder, removed=removed, expected=expected) as add:
+        for document in documents:
+            add(document)
+
+
+@contextmanager
+def writing(folder: Path, *, removed: Iterable[int] = (), expected: int = 0) -> Iterator[Callable[[Document], object]]:
+    """What adds a document to a folder: to the index that is there, or to a new one. All is written at the end.
 
     Args:
         removed: numbers of adapters whose documents, so far, go.
@@ -69,8 +77,7 @@ def write(folder: Path, documents: Iterable[Document], *, removed: Iterable[int]
         if gone := list(removed):
             # By query: by term, Tantivy takes a number of Python's for a signed one, and finds none.
             writer.delete_documents_by_query(tantivy.Query.term_set_query(schema, _NUMBER, gone))
-        for document in documents:
-            writer.add_document(_row(document))
+        yield lambda document: writer.add_document(_row(document))
         writer.commit()
         writer.wait_merging_threads()
     except ValueError as error:
