@@ -66,17 +66,23 @@ class Hub:
         finally:
             self._listeners.discard(listener)
 
+    async def known(self, after: int) -> int:
+        """A number from outside as one that an event has by now: a higher one would make a listener deaf until then.
+
+        Whoever confirms a subscription asks this first: what happens after the confirmation comes behind the number.
+        """
+        return min(after, await run_in_threadpool(self._last))
+
     async def earlier(self, listener: Listener, after: int) -> AsyncIterator[Message]:
-        """What a listener missed since an event, then nothing between that and what it gets from now on.
+        """What a listener missed since a known event, then nothing between that and what it gets from now on.
 
         The listener is left alone by the hub meanwhile: nothing queues up however long the past is.
         """
         listener.is_catching_up = True
         listener.forget()
         translator = Translator()
+        position = after
         try:
-            # A number that no event has yet would make the listener deaf until there is one.
-            position = min(after, await run_in_threadpool(self._last))
             while True:
                 told = self._position
                 page = await run_in_threadpool(self._read, position)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Header, Path, Query, WebSocket
@@ -71,6 +71,14 @@ async def follow_progress(socket: WebSocket) -> None:
             await socket.close(_TRY_AGAIN, _NO_DATABASE)
 
 
+class _Answer(NamedTuple):
+    """What something that the client said is answered with."""
+
+    message: Message
+    after: int | None = None
+    """The event since when it wants to be told what happened, behind the message."""
+
+
 class _Connection:
     """One WebSocket: a task that reads what the client says, and one that writes, to which everything is handed."""
 
@@ -78,7 +86,7 @@ class _Connection:
         self._socket = socket
         self._services = services
         self._listener = listener
-        self._asked: asyncio.Queue[Message | int] = asyncio.Queue(maxsize=100)
+        self._asked: asyncio.Queue[_Answer] = asyncio.Queue(maxsize=100)
 
     async def run(self) -> None:
         """Serve it until either side ends it."""
@@ -118,13 +126,11 @@ class _Connection:
         except ValueError as error:
             await self._say("error", detail=str(error))
             return
-        await self._say("subscription_confirmed", job_ids=waits_for)
-        if isinstance(said, Subscribe) and said.after is not None:
-            await self._asked.put(said.after)
-        self._listener.wake()
+        after = said.after if isinstance(said, Subscribe) else None
+        await self._say("subscription_confirmed", after, job_ids=waits_for)
 
-    async def _say(self, kind: str, **body: Any) -> None:
-        await self._asked.put(Message(kind, self._services.hub.position, utc_now(), body))
+    async def _say(self, kind: str, after: int | None = None, **body: Any) -> None:
+        await self._asked.put(_Answer(Message(kind, self._services.hub.position, utc_now(), body), after))
         self._listener.wake()
 
     # What it is told.
@@ -147,17 +153,21 @@ class _Connection:
         hub = self._services.hub
         while True:
             while not self._asked.empty():
-                asked = self._asked.get_nowait()
-                if isinstance(asked, Message):
-                    await self._send(asked)
-                    continue
-                async for message in hub.earlier(self._listener, asked):
-                    await self._send(message)
+                await self._answer(self._asked.get_nowait())
             message_or_none = await self._listener.get(PING_SECONDS)
             if message_or_none is not None:
                 await self._send(message_or_none)
             elif self._asked.empty():
                 await self._send(Message("ping", hub.position, utc_now()))
+
+    async def _answer(self, answer: _Answer) -> None:
+        hub = self._services.hub
+        # Before the message is sent: the client may count on being told what happens from then on.
+        after = None if answer.after is None else await hub.known(answer.after)
+        await self._send(answer.message)
+        if after is not None:
+            async for message in hub.earlier(self._listener, after):
+                await self._send(message)
 
     async def _send(self, message: Message) -> None:
         text = await self._services.texts.of(message)

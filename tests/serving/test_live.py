@@ -122,8 +122,16 @@ def test_going_on_after_a_number_misses_nothing_and_repeats_nothing(client: http
 
 
 def test_a_number_that_is_not_there_yet_makes_nobody_deaf(
-    sqlite_client: httpx.Client, sqlite_database: Database
+    sqlite_client: httpx.Client, sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Not even for what happens right after the confirmation, however long the look for the last number takes."""
+    last = Hub._last
+
+    def slowly(hub: Hub) -> int:
+        time.sleep(0.3)
+        return last(hub)
+
+    monkeypatch.setattr(Hub, "_last", slowly)
     with listening(sqlite_client) as socket:
         socket.send(json.dumps({"type": "subscribe", "after": 2**62}))
         hear(socket, "subscription_confirmed")
