@@ -22,11 +22,15 @@ LAST = {"dagster/priority": "-1"}
 coverage. An edge would say the same, but then a missing embedding model would take the dashboards down with it."""
 
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
-"""The nightly rescan materialises every asset: one missed night warns, two fail."""
+"""The nightly rescan materialises what it selects: one missed night warns, two fail."""
+
+ON_DEMAND = frozenset({"encoders"})
+"""Groups that are made when somebody wants it, and are never late."""
 
 OWNERS = {
     "library": ["team:ingest"],
     "catalog": ["team:ingest"],
+    "encoders": ["team:recommendations"],
     "vectors": ["team:recommendations"],
     "indices": ["team:recommendations"],
     "use": ["team:recommendations"],
@@ -36,6 +40,6 @@ OWNERS = {
 
 
 def apply_policies(spec: dg.AssetSpec) -> dg.AssetSpec:
-    """An asset with the freshness policy and the owners of its group."""
+    """An asset with the owners of its group and, where it is made by itself, the freshness policy."""
     owned = spec.replace_attributes(owners=OWNERS[spec.group_name or ""])
-    return owned.replace_attributes(freshness_policy=FRESHNESS)
+    return owned if spec.group_name in ON_DEMAND else owned.replace_attributes(freshness_policy=FRESHNESS)

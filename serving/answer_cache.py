@@ -131,11 +131,13 @@ class AnswerCache:
     def _digest(self, question: Question) -> str | None:
         """The question in short; None where its models cannot be named, and so its answer not be kept."""
         if self._producers is None:
+            from warehouse.vectors import tuned
             from warehouse.vectors.encoders import EncoderError
             from warehouse.vectors.work import producers_of
 
             try:
-                self._producers = {space.value: producer for space, producer in producers_of(self._settings).items()}
+                settings = tuned.in_use(self._database, self._settings)
+                self._producers = {space.value: producer for space, producer in producers_of(settings).items()}
             except EncoderError:
                 return None
         asked = msgspec.json.encode([_FORMAT, VERSION, self._producers, asdict(question)], order="deterministic")

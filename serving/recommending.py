@@ -33,7 +33,7 @@ from warehouse.queries.evidence import Facts
 
 if TYPE_CHECKING:
     from warehouse.vectors.filters import SearchFilter
-    from warehouse.vectors.layout import Vectors
+    from warehouse.vectors.layout import Asked
     from warehouse.vectors.search import Match, Recommender, SearchResult
     from warehouse.vectors.spaces import SpaceName
 
@@ -292,7 +292,7 @@ def _for_prompt(
     return Answer(items, result.searched, seconds, result.generation, analysis, lasting=now.is_current)
 
 
-def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish) -> "tuple[Vectors, SearchResult]":
+def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish) -> "tuple[Asked, SearchResult]":
     """The vectors of a prompt and what is near them; a prompt that says nothing is near nothing."""
     from warehouse.vectors.search import SearchResult
     from warehouse.vectors.texts import prompt_text

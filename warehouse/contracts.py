@@ -18,6 +18,7 @@ ADAPTERS: AssetPath = ("catalog", "adapters")
 INSPECTIONS: AssetPath = ("catalog", "inspections")
 VECTORS = "vectors"
 """Prefix of the assets of the embedding spaces: `vectors/<space>`."""
+ENCODER: AssetPath = ("encoders", "prompts")
 INDEX: AssetPath = ("indices", "recommend")
 LEXICAL_INDEX: AssetPath = ("indices", "lexical")
 PAIRS: AssetPath = ("use", "pairs")
@@ -26,7 +27,7 @@ NEAR_DUPLICATES: AssetPath = ("vectors", "near_duplicates")
 MARTS = "marts"
 """Prefix of the published tables: `marts/<name>`."""
 ANALYTICS: AssetPath = ("marts", "analytics")
-PUBLISHED_KINDS = tuple("/".join(path) for path in (INDEX, LEXICAL_INDEX, ANALYTICS))
+PUBLISHED_KINDS = tuple("/".join(path) for path in (ENCODER, INDEX, LEXICAL_INDEX, ANALYTICS))
 """The kinds of generations that assets publish."""
 
 CODE_LOCATION = "pipelines.definitions"
@@ -44,9 +45,10 @@ class Job:
     REFRESH_VECTORS: Final = "refresh_vectors"
     REFRESH_MARTS: Final = "refresh_marts"
     LEARN_FROM_USE: Final = "learn_from_use"
+    TUNE_ENCODER: Final = "tune_encoder"
     PRUNE_HISTORY: Final = "prune_history"
 
-    ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, LEARN_FROM_USE, PRUNE_HISTORY)
+    ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, LEARN_FROM_USE, TUNE_ENCODER, PRUNE_HISTORY)
 
 
 class LaneJob:

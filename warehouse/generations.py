@@ -8,7 +8,7 @@ pointer back. What is inside a kind of generation belongs to the module that bui
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -133,6 +133,13 @@ def current(database: Database, settings: Settings, kind: str) -> Published | No
     if row is None:
         return None
     return Published(row.pk, kind, row.name, settings.generations_dir / kind / row.name, row.manifest, row.created_at)
+
+
+def manifests(database: Database, kind: str, names: Collection[str]) -> list[Manifest]:
+    """What generations said of themselves, also those whose files were collected."""
+    statement = select(Generation.manifest).where(Generation.kind == kind, Generation.name.in_(names))
+    with database.read() as connection:
+        return list(connection.execute(statement).scalars())
 
 
 def current_pk(connection: Connection, kind: str) -> int | None:

@@ -186,6 +186,8 @@ class Settings(BaseSettings):
     embedding_model_semantic: str = MINILM
     embedding_model_artistic: str = MINILM
     embedding_model_technical: str = MINILM
+    use_tuned_encoder: bool = True
+    """Whether a published fine-tuned encoder takes the place of the model that it was made from."""
     embedding_precision: Literal["auto", "fp32", "int8"] = "auto"
     """Arithmetic of the CPU encoder; `auto` is what the benchmark of this project found worth it."""
     device: Literal["auto", "cpu", "cuda", "rocm", "mps"] = "auto"

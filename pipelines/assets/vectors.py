@@ -4,7 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines import figures, previews
-from pipelines.keys import ADAPTERS, INDEX, INSPECTIONS, NEAR_DUPLICATES, SPACE_NAMES, vector_key
+from pipelines.keys import ADAPTERS, ENCODER, INDEX, INSPECTIONS, NEAR_DUPLICATES, SPACE_NAMES, vector_key
 from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
 from pipelines.stages import metadata_of, stage
@@ -30,7 +30,8 @@ def _space_asset(space: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=vector_key(space),
         # Rank and base model, which inspections correct, are part of the technical text.
-        deps=[ADAPTERS, INSPECTIONS],
+        # A tuned encoder makes the vectors of its spaces due.
+        deps=[ADAPTERS, INSPECTIONS, ENCODER],
         group_name="vectors",
         kinds={"huggingface", "table"},
         code_version="1",

@@ -9,7 +9,7 @@ from warehouse.contracts import Job
 
 sync_library = dg.define_asset_job(
     Job.SYNC_LIBRARY,
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("encoders"),
     description="From the library folders to answers: scan, read, build, inspect, embed, index, publish. Does only "
     "what changed since the last time.",
 )
@@ -19,6 +19,13 @@ refresh_vectors = dg.define_asset_job(
     selection=dg.AssetSelection.groups("vectors", "indices"),
     description="Compute the vectors that are missing or out of date and publish a new index. For a new embedding "
     "model, or after many edits.",
+)
+
+tune_encoder = dg.define_asset_job(
+    Job.TUNE_ENCODER,
+    selection=dg.AssetSelection.groups("encoders", "vectors", "indices"),
+    description="Tune the model of prompts on the library's own example prompts, and where it wins on models that it "
+    "has not seen, embed the library with it. An hour on a CPU, minutes on a GPU.",
 )
 
 learn_from_use = dg.define_asset_job(

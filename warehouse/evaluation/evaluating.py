@@ -11,9 +11,10 @@ from pathlib import Path
 from warehouse.engine import Database
 from warehouse.evaluation.metrics import Figures, measure
 from warehouse.evaluation.questions import Part, Query, Questions, Variant, choose, models_of
-from warehouse.evaluation.rankers import OURS, Library, rankers
+from warehouse.evaluation.rankers import OURS, Library, Ranker, rankers
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.settings import Settings
+from warehouse.vectors import tuned
 from warehouse.vectors.loading import load_known, quality_score
 
 
@@ -59,6 +60,7 @@ def evaluate(
     """
     started = time.monotonic()
     shown = progress or Silence()
+    settings = tuned.in_use(database, settings)
     with database.read() as connection, tempfile.TemporaryDirectory(prefix="lora-manager-evaluation-") as folder:
         questions = choose(connection, count, seed=seed, part=part)
         if not questions.queries:
@@ -68,7 +70,7 @@ def evaluate(
             )
         library = Library(connection, settings, questions, Path(folder), shown)
         models = models_of(connection)
-        ranks = _ranks(library, questions, models, shown)
+        ranks = ranks_of(library, rankers(library), questions, models, shown)
         asked_for = {query.adapter for query in questions.queries}
         qualities = {each.pk: quality_score(each.facts) for each in load_known(connection, sorted(asked_for))}
     asked = [query.model for query in questions.queries]
@@ -89,11 +91,15 @@ def evaluate(
     )
 
 
-def _ranks(
-    library: Library, questions: Questions, models: Mapping[int, str], shown: Progress
+def ranks_of(
+    library: Library,
+    ways: Mapping[str, Ranker],
+    questions: Questions,
+    models: Mapping[int, str],
+    progress: Progress | None = None,
 ) -> dict[str, dict[Variant, list[int | None]]]:
     """The rank of the right model for every way to answer, variant and query."""
-    ways = rankers(library)
+    shown = progress or Silence()
     ranks: dict[str, dict[Variant, list[int | None]]] = {name: {} for name in ways}
     shown.start(len(Variant) * len(questions.queries), "questions")
     for variant in Variant:

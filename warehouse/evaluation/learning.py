@@ -20,6 +20,7 @@ from warehouse.evaluation.rankers import POOL, Asked, Library
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.lexical.tokens import FIELDS, Field
 from warehouse.settings import Settings
+from warehouse.vectors import tuned
 from warehouse.vectors.spaces import prompt_weights
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def learn(
         NothingToAskError: there are no example prompts. EncoderError: a model of the settings cannot be used.
     """
     shown = progress or Silence()
+    settings = tuned.in_use(database, settings)
     with database.read() as connection, tempfile.TemporaryDirectory(prefix="lora-manager-learning-") as folder:
         questions = choose(connection, count, seed=seed, part=Part.LEARNED)
         if not questions.queries:
@@ -88,7 +90,7 @@ def _adapters_of(models: Mapping[int, str]) -> dict[str, list[int]]:
 def _choice(library: Library, asked: Asked, right: Sequence[int]) -> _Choice:
     import numpy as np
 
-    similarities = library.similarities(asked.vector, prompt_weights())
+    similarities = library.similarities(asked.vectors, prompt_weights())
     candidates = sorted(
         {
             *right,

@@ -60,6 +60,11 @@ def measure(ranks: Sequence[int | None], models: Sequence[str], *, seed: int = 0
     return Figures(queries=len(places), **{name: _mean(values, draws) for name, values in gains.items()})
 
 
+def mean_with_interval(values: NDArray[np.float64], models: Sequence[str], *, seed: int = 0) -> Measure:
+    """The mean of one value per query, with its interval over the models of the queries."""
+    return _mean(values, _draws(models, seed))
+
+
 def _draws(models: Sequence[str], seed: int) -> NDArray[np.float64]:
     """How often each query counts in each resample, (resamples, queries)."""
     import numpy as np

@@ -99,10 +99,11 @@ def _all(connection: Connection, part: Part) -> Iterator[Query]:
         for known in load_known(connection, chunk):
             model = models[known.pk]
             if known.facts.prompts and part in (Part.ALL, part_of(model)):
-                yield from _queries(known, model)
+                yield from queries_of(known, model)
 
 
-def _queries(known: Known, model: str) -> Iterator[Query]:
+def queries_of(known: Known, model: str) -> Iterator[Query]:
+    """The prompts of an adapter that can be asked."""
     for text in prompts_worth_asking(known.facts):
         written = _TAG.sub(" ", text)
         yield Query(model, known.pk, written, without_triggers(written, known.facts), key_of(text))

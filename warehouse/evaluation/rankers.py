@@ -6,6 +6,7 @@ and not through an index, whose recall is measured where it is published.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,12 @@ from warehouse.lexical.index import LexicalIndex
 from warehouse.lexical.tokens import Document, Field, Terms
 from warehouse.models import Adapter
 from warehouse.settings import Settings
-from warehouse.vectors.encoders import shared_encoder
+from warehouse.vectors.encoders import Encoder, shared_encoder
 from warehouse.vectors.facts import AdapterFacts
-from warehouse.vectors.layout import Layout
+from warehouse.vectors.layout import Layout, Vectors
 from warehouse.vectors.loading import load_known
 from warehouse.vectors.spaces import SPACES, SpaceName, prompt_weights
-from warehouse.vectors.stored import batched, layout_of, stream_rows
+from warehouse.vectors.stored import assemble, batched, layout_of, vectors_of
 from warehouse.vectors.texts import artistic_text, prompt_text
 from warehouse.vectors.work import producers_of
 
@@ -47,10 +48,10 @@ _WITHHELD: Mapping[Field, float] = {field: index.WEIGHTS[field] for field in ("n
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A prompt as it is asked: its terms, and its unit vector (d,)."""
+    """A prompt as it is asked: its terms, and its unit vectors (d,) by space."""
 
     terms: Terms
-    vector: NDArray[np.float32]
+    vectors: Vectors
 
 
 Ranker = Callable[[Asked], list[int]]
@@ -61,16 +62,27 @@ class Library:
     """What is searched: the word indexes, and the vectors of every adapter."""
 
     def __init__(
-        self, connection: Connection, settings: Settings, questions: Questions, folder: Path, progress: Progress | None
+        self,
+        connection: Connection,
+        settings: Settings,
+        questions: Questions,
+        folder: Path,
+        progress: Progress | None,
+        *,
+        only: Sequence[int] | None = None,
     ) -> None:
         """Index the library without the prompts that are asked, below an empty folder.
+
+        Args:
+            settings: those with the encoder in use (`tuned.in_use`).
+            only: numbers of the only adapters that are searched.
 
         Raises:
             EncoderError: a model of the settings cannot be used. OSError: the disk is full.
         """
-        self._settings = settings
+        self._encoders = {space.name: shared_encoder(settings, space.model_name(settings)) for space in SPACES}
         shown = progress or Silence()
-        numbers = list(connection.execute(select(Adapter.pk).order_by(Adapter.pk)).scalars())
+        numbers = sorted(connection.execute(select(Adapter.pk)).scalars() if only is None else only)
         changed: dict[int, AdapterFacts] = {}
 
         def documents() -> Iterator[Document]:
@@ -93,24 +105,55 @@ class Library:
                 add(document)
                 add_baseline(_baseline(document))
         self.words, self.baselines = LexicalIndex(words), LexicalIndex(baselines)
-        self._numbers, self._rows, self._layout = self._vectors(connection, changed)
+        self._numbers, self._rows, self._layout = self._vectors(connection, settings, numbers, changed)
         self._places = {number: place for place, number in enumerate(self._numbers.tolist())}
 
     def ask(self, texts: Sequence[str]) -> list[Asked]:
         """Prompts as they are asked."""
         parsed = [prompts.parse(text) for text in texts]
-        model = SPACES[0].model_name(self._settings)
-        vectors = shared_encoder(self._settings, model).encode([prompt_text(each.text) or " " for each in parsed])
-        return [Asked(tokens.asked(each), vector) for each, vector in zip(parsed, vectors, strict=True)]
+        said = [prompt_text(each.text) or " " for each in parsed]
+        # The spaces mostly share a model.
+        distinct = {encoder.identity.version: encoder for encoder in self._encoders.values()}
+        encoded = {version: encoder.encode(said) for version, encoder in distinct.items()}
+        of_space = {space: encoded[encoder.identity.version] for space, encoder in self._encoders.items()}
+        return [
+            Asked(tokens.asked(each), {space: vectors[row] for space, vectors in of_space.items()})
+            for row, each in enumerate(parsed)
+        ]
 
-    def similarities(self, vector: NDArray[np.float32], weights: Mapping[SpaceName, float]) -> NDArray[np.float32]:
-        """Σ w·max(0, cosine) / Σ w of a vector with every adapter that has vectors, float32 (n,)."""
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The adapters that have vectors, ascending, int64 (n,)."""
+        return self._numbers
+
+    def with_vectors(self, encoder: Encoder, rows: Mapping[SpaceName, NDArray[np.float32]]) -> Library:
+        """The same library with what another encoder makes of some spaces, float32 (n, d) each."""
+        other = copy.copy(self)
+        other._encoders = {**self._encoders, **dict.fromkeys(rows, encoder)}
+        other._rows = self._rows.copy()
+        for space, vectors in rows.items():
+            if (part := self._layout.part(space)) is not None:
+                other._rows[:, part.offset : part.offset + part.dimension] = vectors
+        return other
+
+    def likeness(self, weights: Mapping[SpaceName, float]) -> NDArray[np.float32]:
+        """Σ w·max(0, cosine) / Σ w of every adapter with every other, float32 (n, n)."""
+        import numpy as np
+
+        found = np.zeros((len(self._numbers), len(self._numbers)), dtype=np.float32)
+        for part in self._layout.parts:
+            rows = self._rows[:, part.offset : part.offset + part.dimension]
+            found += weights.get(part.space, 0.0) * np.maximum(0.0, rows @ rows.T)
+        return found / max(sum(weights.values()), 1e-9)
+
+    def similarities(self, vectors: Vectors, weights: Mapping[SpaceName, float]) -> NDArray[np.float32]:
+        """Σ w·max(0, cosine) / Σ w of a prompt's vectors with every adapter that has any, float32 (n,)."""
         import numpy as np
 
         found = np.zeros(len(self._numbers), dtype=np.float32)
         for part in self._layout.parts:
             if weight := weights.get(part.space, 0.0):
-                cosines = self._rows[:, part.offset : part.offset + part.dimension] @ vector
+                cosines = self._rows[:, part.offset : part.offset + part.dimension] @ vectors[part.space]
                 found += weight * np.maximum(0.0, cosines)
         return found / max(sum(weights.values()), 1e-9)
 
@@ -126,18 +169,17 @@ class Library:
         return 0.0 if place is None else float(min(1.0, similarities[place]))
 
     def _vectors(
-        self, connection: Connection, changed: Mapping[int, AdapterFacts]
+        self, connection: Connection, settings: Settings, wanted: Sequence[int], changed: Mapping[int, AdapterFacts]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], Layout]:
         import numpy as np
 
-        layout = layout_of(connection, producers_of(self._settings))
-        chunks = list(stream_rows(connection, layout))
+        layout = layout_of(connection, producers_of(settings))
+        chunks = [assemble(vectors_of(connection, part), layout) for part in batched(wanted, _CHUNK)]
         numbers = np.concatenate([np.empty(0, dtype=np.int64), *(part for part, _ in chunks)])
         rows = np.concatenate([np.empty((0, layout.dimension), dtype=np.float32), *(part for _, part in chunks)])
         artistic = layout.part(SpaceName.ARTISTIC)
         if artistic is not None and changed:
-            encoder = shared_encoder(self._settings, artistic.model_name)
-            vectors = encoder.encode([artistic_text(facts) for facts in changed.values()])
+            vectors = self._encoders[artistic.space].encode([artistic_text(facts) for facts in changed.values()])
             places = np.searchsorted(numbers, list(changed))
             known = np.flatnonzero(np.isin(list(changed), numbers))
             rows[places[known], artistic.offset : artistic.offset + artistic.dimension] = vectors[known]
@@ -182,12 +224,12 @@ def _by_words(searched: LexicalIndex, weights: Mapping[Field, float]) -> Ranker:
 
 
 def _by_vectors(library: Library, weights: Mapping[SpaceName, float]) -> Ranker:
-    return lambda asked: library.nearest(library.similarities(asked.vector, weights), 2 * POOL)
+    return lambda asked: library.nearest(library.similarities(asked.vectors, weights), 2 * POOL)
 
 
 def _fused(library: Library, fields: Mapping[Field, float], spaces: Mapping[SpaceName, float]) -> Ranker:
     def rank(asked: Asked) -> list[int]:
-        similarities = library.similarities(asked.vector, spaces)
+        similarities = library.similarities(asked.vectors, spaces)
         near = library.nearest(similarities, fusion.NEAR)
         hits = library.words.search(asked.terms, fusion.DEEP, weights=fields)
         known = {hit.number: hit.score for hit in hits}

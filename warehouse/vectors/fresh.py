@@ -14,12 +14,10 @@ from sqlalchemy import Connection, select
 
 from warehouse.engine import Database
 from warehouse.models import Embedding
-from warehouse.settings import Settings
 from warehouse.vectors.generation import OpenIndex
-from warehouse.vectors.layout import Layout, Vectors
+from warehouse.vectors.layout import Asked, Layout
 from warehouse.vectors.spaces import SpaceName
 from warehouse.vectors.stored import assemble, layout_of, newest_pk, vectors_of
-from warehouse.vectors.work import producers_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,31 +34,42 @@ class Fresh:
     """The newer vectors: adapters' numbers, ascending, and their rows. Immutable; `advanced` gives the next state."""
 
     layout: Layout
+    after: int
+    """The highest number of a vector that the index has."""
     numbers: NDArray[np.int64]
     rows: NDArray[np.float32]
     newest: int
     complete: bool
 
     @classmethod
-    def since(cls, database: Database, settings: Settings, index: OpenIndex | None) -> Fresh:
-        """What is newer than an index; everything without one."""
+    def since(cls, database: Database, producers: Mapping[SpaceName, str], index: OpenIndex | None) -> Fresh:
+        """What is newer than an index and made by these producers; everything without an index."""
+        after = index.last_embedding if index is not None else 0
         with database.read() as connection:
-            layout = index.layout if index is not None else layout_of(connection, producers_of(settings))
-        return cls._load(database, layout, index.last_embedding if index is not None else 0, None)
+            layout = layout_of(connection, producers)
+            return cls._load(connection, layout, after, overlap=cls._overlap(database))
 
-    def advanced(self, database: Database) -> Fresh:
-        """This, and what was written since."""
-        return self._load(database, self.layout, self.newest, self)
+    def advanced(self, database: Database, producers: Mapping[SpaceName, str]) -> Fresh:
+        """This, and what was written since; all of it anew where other producers are in use, or have their first
+        vector."""
+        with database.read() as connection:
+            layout = layout_of(connection, producers)
+            before = self if layout == self.layout else None
+            return self._load(connection, layout, self.after, before, overlap=self._overlap(database))
+
+    @staticmethod
+    def _overlap(database: Database) -> int:
+        return 0 if database.is_sqlite else _OVERLAP
 
     @classmethod
-    def _load(cls, database: Database, layout: Layout, after: int, before: Fresh | None) -> Fresh:
+    def _load(
+        cls, connection: Connection, layout: Layout, after: int, before: Fresh | None = None, *, overlap: int
+    ) -> Fresh:
         import numpy as np
 
-        with database.read() as connection:
-            newest = newest_pk(connection)
-            overlap = 0 if database.is_sqlite else _OVERLAP
-            changed = _changed(connection, after - overlap)
-            numbers, rows = assemble(vectors_of(connection, changed[:MAX_ADAPTERS]), layout)
+        newest = newest_pk(connection)
+        changed = _changed(connection, (before.newest if before is not None else after) - overlap)
+        numbers, rows = assemble(vectors_of(connection, changed[:MAX_ADAPTERS]), layout)
         complete = len(changed) <= MAX_ADAPTERS
         if before is not None:
             kept = ~np.isin(before.numbers, numbers)
@@ -70,14 +79,7 @@ class Fresh:
             order = np.argsort(numbers)[-MAX_ADAPTERS:]
             complete = complete and len(order) == len(numbers)
             numbers, rows = numbers[order], rows[order]
-        return cls(layout, numbers, rows, newest, complete)
-
-    def __contains__(self, number: int) -> bool:
-        """Whether the adapter has a newer vector than the index."""
-        import numpy as np
-
-        position = int(np.searchsorted(self.numbers, number))
-        return position < len(self.numbers) and int(self.numbers[position]) == number
+        return cls(layout, after, numbers, rows, newest, complete)
 
     def count_beside(self, index: OpenIndex | None) -> int:
         """How many of the adapters an index does not have at all."""
@@ -88,17 +90,11 @@ class Fresh:
         places = np.minimum(np.searchsorted(index.numbers, self.numbers), len(index.numbers) - 1)
         return int((index.numbers[places] != self.numbers).sum())
 
-    def nearest(
-        self, vectors: Vectors, producers: Mapping[SpaceName, str], weights: Mapping[SpaceName, float], k: int
-    ) -> list[tuple[int, float]]:
+    def nearest(self, asked: Asked, weights: Mapping[SpaceName, float], k: int) -> list[tuple[int, float]]:
         """At most `k` numbers with their scores, the best first."""
         import numpy as np
 
-        comparable = {
-            part.space: vectors[part.space]
-            for part in self.layout.parts
-            if part.space in vectors and producers.get(part.space) == part.producer
-        }
+        comparable = self.layout.comparable(asked)
         if not comparable or not len(self.numbers):
             return []
         scores = self.rows @ self.layout.weighted(comparable, weights)

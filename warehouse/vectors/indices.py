@@ -19,6 +19,7 @@ from warehouse.generations import Manifest, Published, current, publish
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.models import Embedding
 from warehouse.settings import Settings
+from warehouse.vectors import tuned
 from warehouse.vectors.encoders.onnx_encoder import usable_cores
 from warehouse.vectors.encoders.weights import file_sha256
 from warehouse.vectors.layout import Layout
@@ -103,7 +104,7 @@ def publish_index(
         RecallTooLowError: measured recall is below `settings.recall_floor`.
         EncoderError: a model cannot be used. PublicationError: the disk is full or not writable.
     """
-    producers = producers_of(settings)
+    producers = producers_of(tuned.in_use(database, settings))
     with database.read() as connection:
         source = _source(connection, layout_of(connection, producers))
         before = current(database, settings, KIND)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Vectors: TypeAlias = "Mapping[SpaceName, NDArray[np.float32]]"
 """Unit vectors by space; a space that is not known is absent."""
 
+Asked: TypeAlias = "Mapping[SpaceName, Mapping[str, NDArray[np.float32]]]"
+"""The unit vectors of a question by space and producer: while vectors are made anew by another model, some of the
+library's can be compared with those of the one model, and the rest with those of the other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -45,6 +49,11 @@ class Layout:
     def part(self, space: SpaceName) -> Part | None:
         """The part of a space."""
         return next((part for part in self.parts if part.space == space), None)
+
+    def comparable(self, asked: Asked) -> Vectors:
+        """Of a question, the vectors that can be compared with what stands in a row."""
+        found = ((part.space, asked.get(part.space, {}).get(part.producer)) for part in self.parts)
+        return {space: vector for space, vector in found if vector is not None}
 
     def weighted(self, vectors: Vectors, weights: Mapping[SpaceName, float]) -> NDArray[np.float32]:
         """The row of a question: each unit vector times the share of its weight; float32, shape (dimension,)."""

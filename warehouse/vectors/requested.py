@@ -15,6 +15,7 @@ from warehouse.engine import Database
 from warehouse.ids import canonical
 from warehouse.models import Adapter, Embedding
 from warehouse.settings import Settings
+from warehouse.vectors import tuned
 from warehouse.vectors.spaces import SPACES, SpaceName
 from warehouse.vectors.stored import PARAMETERS, batched
 from warehouse.vectors.work import compute_embeddings, producers_of
@@ -77,7 +78,7 @@ def compute_requested(database: Database, settings: Settings, ids: Collection[st
 
 def _current_vectors(database: Database, settings: Settings, ids: Collection[str]) -> dict[str, dict[SpaceName, int]]:
     """Of each adapter that exists, the numbers of its current vectors by space; a statement per 10,000 adapters."""
-    producers = producers_of(settings)
+    producers = producers_of(tuned.in_use(database, settings))
     join = and_(Embedding.adapter_pk == Adapter.pk, Embedding.content_digest == Adapter.content_digest)
     columns = (Adapter.id, Embedding.embedding_type, Embedding.producer, Embedding.pk)
     found: dict[str, dict[SpaceName, int]] = {}

@@ -22,15 +22,17 @@ from warehouse.generations import current, current_pk
 from warehouse.models import Adapter
 from warehouse.queries import changes
 from warehouse.settings import Settings
+from warehouse.vectors import tuned
 from warehouse.vectors.codec import decode_vector, decode_vectors
-from warehouse.vectors.encoders import shared_encoder
+from warehouse.vectors.encoders import Encoder, EncoderError, shared_encoder
 from warehouse.vectors.filters import ANY, SearchFilter
 from warehouse.vectors.fresh import Fresh
 from warehouse.vectors.generation import OpenIndex, open_index
 from warehouse.vectors.indices import KIND
-from warehouse.vectors.layout import Vectors, combine
+from warehouse.vectors.layout import Asked, combine
+from warehouse.vectors.loading import load_known
 from warehouse.vectors.recall import OVERFETCH
-from warehouse.vectors.spaces import SPACES, SpaceName, default_weights
+from warehouse.vectors.spaces import SPACES, SpaceName, default_weights, space_of
 from warehouse.vectors.stored import StoredVector, vectors_of
 from warehouse.vectors.work import producers_of
 
@@ -83,11 +85,19 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """Unit vectors by space with the producers they can be compared with, and the weights."""
+    """Unit vectors by space and by the producer whose vectors they can be compared with, and the weights."""
 
-    vectors: Vectors
-    producers: Mapping[SpaceName, str]
+    asked: Asked
     weights: Mapping[SpaceName, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """What the models of questions are at a time: the settings with the encoder in use, and the producers they give."""
+
+    settings: Settings
+    producers: Mapping[SpaceName, str]
+    until: float
 
 
 class Recommender:
@@ -96,6 +106,9 @@ class Recommender:
     It follows the current generation by itself: a question that finds the pointer moved opens the new one, while those
     under way go on with the old. A new one that is damaged leaves the old one in place, with the vectors newer than it
     beside it; only the first has nothing to fall back on, and its error reaches the caller.
+
+    While vectors are made anew by another model, questions are asked in both: of the index as it was built, and of what
+    has the new vectors already.
     """
 
     def __init__(self, database: Database, settings: Settings) -> None:
@@ -106,8 +119,7 @@ class Recommender:
         self._changes = 0
         """Changes of vectors that `_fresh` has."""
         self._reopen_at = 0.0
-        self._producers: dict[SpaceName, str] = {}
-        self._producers_until = 0.0
+        self._known_models: _Models | None = None
 
     def similar(
         self,
@@ -127,16 +139,13 @@ class Recommender:
             stored = vectors_of(connection, [pk])
         if not stored:
             raise NoVectorsError(f"adapter {pk} has no vectors yet: compute its embeddings first")
-        question = _Question(
-            {item.space: decode_vector(item.data) for item in stored},
-            {item.space: item.producer for item in stored},
-            weights or default_weights(),
-        )
-        return self._answer(question, k, threshold, narrowed, {pk})
+        asked = {item.space: {item.producer: decode_vector(item.data)} for item in stored}
+        self._add_others(asked, pk)
+        return self._answer(_Question(asked, weights or default_weights()), k, threshold, narrowed, {pk})
 
     def by_vectors(
         self,
-        vectors: Vectors,
+        asked: Asked,
         *,
         weights: Mapping[SpaceName, float] | None = None,
         k: int = 10,
@@ -144,51 +153,103 @@ class Recommender:
         narrowed: SearchFilter = ANY,
         exclude: Collection[int] = (),
     ) -> SearchResult:
-        """The `k` adapters nearest to unit vectors that the models of the settings made (`encode`).
-
-        Raises:
-            EncoderError: a model of the settings cannot be used.
-        """
-        question = _Question(vectors, self._producers_now(), weights or default_weights())
+        """The `k` adapters nearest to the vectors of a question (`encode`)."""
+        question = _Question(asked, weights or default_weights())
         return self._answer(question, k, threshold, narrowed, set(exclude))
 
-    def encode(self, text: str | Mapping[SpaceName, str]) -> Vectors:
-        """The vector of a question in each space; one text for all, or one by space. Equal texts are encoded once.
+    def encode(self, text: str | Mapping[SpaceName, str]) -> Asked:
+        """The vectors of a question in each space; one text for all, or one by space. Equal texts are encoded once by
+        each model.
 
         Raises:
             EncoderError: a model of the settings cannot be used.
         """
         wanted = {space.name: text for space in SPACES} if isinstance(text, str) else dict(text)
         known: dict[tuple[str, str], NDArray[np.float32]] = {}
-        vectors: dict[SpaceName, NDArray[np.float32]] = {}
-        for space in SPACES:
-            if space.name in wanted:
-                key = (space.model_name(self._settings), wanted[space.name])
+        asked: dict[SpaceName, dict[str, NDArray[np.float32]]] = {}
+        for space, text_of_space in wanted.items():
+            vectors = asked.setdefault(space, {})
+            for producer, encoder in self._encoders_of(space).items():
+                key = (encoder.identity.version, text_of_space)
                 if key not in known:
-                    known[key] = shared_encoder(self._settings, key[0]).encode([key[1]])[0]
-                vectors[space.name] = known[key]
-        return vectors
+                    known[key] = encoder.encode([text_of_space])[0]
+                vectors[producer] = known[key]
+        return asked
 
     def score(
-        self, vectors: Vectors, pks: Sequence[int], *, weights: Mapping[SpaceName, float] | None = None
+        self, asked: Asked, pks: Sequence[int], *, weights: Mapping[SpaceName, float] | None = None
     ) -> list[Match]:
-        """Exact similarities of given adapters (found by their words, say) to vectors of the settings' models.
+        """Exact similarities of given adapters (found by their words, say) to the vectors of a question (`encode`).
 
         In the order of the adapters; those without vectors score 0.
-
-        Raises:
-            EncoderError: a model of the settings cannot be used.
         """
-        question = _Question(vectors, self._producers_now(), weights or default_weights())
+        question = _Question(asked, weights or default_weights())
         with self._database.read() as connection:
             return self._score(connection, question, pks)
 
-    def _producers_now(self) -> dict[SpaceName, str]:
+    def _models(self) -> _Models:
         """Who makes the vectors of questions; looked at now and then, for it takes milliseconds to look at models."""
-        if time.monotonic() >= self._producers_until:
-            self._producers = producers_of(self._settings)
-            self._producers_until = time.monotonic() + _PRODUCERS_SECONDS
-        return self._producers
+        known = self._known_models
+        if known is None or time.monotonic() >= known.until:
+            settings = tuned.in_use(self._database, self._settings)
+            known = _Models(settings, producers_of(settings), time.monotonic() + _PRODUCERS_SECONDS)
+            self._known_models = known
+        return known
+
+    def _producers(self) -> Mapping[SpaceName, str]:
+        """The producers in use; those of the index while a model cannot be used: what is stored is comparable."""
+        try:
+            return self._models().producers
+        except EncoderError:
+            if self._index is None:
+                raise
+            return {part.space: part.producer for part in self._index.layout.parts}
+
+    def _encoders_of(self, space: SpaceName) -> dict[str, Encoder]:
+        """The encoders of a space's vectors by producer: that in use, and that of the index where it is another.
+
+        Raises:
+            EncoderError: the model in use cannot be used.
+        """
+        models = self._models()
+        encoders = {
+            models.producers[space]: shared_encoder(models.settings, space_of(space).model_name(models.settings))
+        }
+        index = self._index_in_use()
+        part = index.layout.part(space) if index is not None else None
+        if part is not None and part.producer not in encoders:
+            try:
+                encoder = shared_encoder(models.settings, part.model_name)
+            except EncoderError:
+                # It was taken away with the setting that named it; what the new one made is found.
+                return encoders
+            if part.producer.endswith(f":{encoder.identity.version}"):
+                encoders[part.producer] = encoder
+        return encoders
+
+    def _add_others(self, asked: dict[SpaceName, dict[str, NDArray[np.float32]]], pk: int) -> None:
+        """Let an adapter be compared with what other models made of others, while there is such."""
+        producers = self._producers()
+        index = self._index_in_use()
+        live = {space: {producer} for space, producer in producers.items()}
+        for part in index.layout.parts if index is not None else ():
+            live[part.space].add(part.producer)
+        lacking = [space for space in asked if live[space] - asked[space].keys()]
+        if not lacking:
+            return
+        with self._database.read() as connection:
+            known = load_known(connection, [pk])
+        for each in known:
+            try:
+                others = self.encode({space: space_of(space).text(each.facts) for space in lacking})
+            except EncoderError:
+                return
+            for space, vectors in others.items():
+                asked[space] = {**vectors, **asked[space]}
+
+    def _index_in_use(self) -> OpenIndex | None:
+        """The index as the last question found it; opened where there was none yet."""
+        return self._state()[0] if self._fresh is None else self._index
 
     def _answer(
         self, question: _Question, k: int, threshold: float, narrowed: SearchFilter, exclude: set[int]
@@ -210,19 +271,20 @@ class Recommender:
 
         The highest number would not tell: a transaction that took lower ones may commit after it.
         """
+        producers = self._producers()
         with self._database.read() as connection:
             pointer, counted = current_pk(connection, KIND), changes.counted(connection).embeddings
         with self._lock:
             moved = pointer != (self._index.pk if self._index is not None else None)
             if self._fresh is None or (moved and time.monotonic() >= self._reopen_at):
-                self._fresh = self._opened()
+                self._fresh = self._opened(producers)
             # A question that looked before another one loaded is behind it, and has nothing to add.
             if counted > self._changes:
-                self._fresh = self._fresh.advanced(self._database)
+                self._fresh = self._fresh.advanced(self._database, producers)
                 self._changes = counted
             return self._index, self._fresh
 
-    def _opened(self) -> Fresh:
+    def _opened(self, producers: Mapping[SpaceName, str]) -> Fresh:
         """Open the current generation; the vectors newer than it."""
         try:
             published = current(self._database, self._settings, KIND)
@@ -234,7 +296,7 @@ class Recommender:
             _log.exception("the current index cannot be opened; the one before it goes on answering")
             return self._fresh
         self._index = index
-        return Fresh.since(self._database, self._settings, index)
+        return Fresh.since(self._database, producers, index)
 
     def _candidates(
         self,
@@ -248,16 +310,17 @@ class Recommender:
     ) -> list[int]:
         """Numbers of adapters that pass the filter, more than asked for, the nearest first."""
         wanted = k * OVERFETCH
-        beside = fresh.nearest(question.vectors, question.producers, question.weights, MAX_CANDIDATES)
+        beside = fresh.nearest(question.asked, question.weights, MAX_CANDIDATES)
         only = self._selected(connection, narrowed, index)
         asked = min(MAX_CANDIDATES, max(MIN_CANDIDATES, wanted + len(exclude)))
         while True:
             found = self._from_index(question, asked, index, only)
             exhausted = len(found) < asked or asked >= MAX_CANDIDATES
-            # A newer vector replaces the one that the index still has.
-            merged = [item for item in found if item[0] not in fresh] + beside[:asked]
-            merged.sort(key=lambda item: -item[1])
-            numbers = [number for number, _ in merged if number not in exclude]
+            # Of an adapter that both have, the newer vectors may be of some spaces alone; what it is worth is told later.
+            merged = dict(found)
+            for number, score in beside[:asked]:
+                merged[number] = max(score, merged.get(number, 0.0))
+            numbers = [number for number in sorted(merged, key=lambda number: -merged[number]) if number not in exclude]
             passing = narrowed.passing(connection, numbers)
             kept = [number for number in numbers if number in passing]
             if len(kept) >= wanted or (exhausted and asked >= len(beside)):
@@ -269,11 +332,7 @@ class Recommender:
     ) -> list[tuple[int, float]]:
         if index is None:
             return []
-        comparable = {
-            part.space: question.vectors[part.space]
-            for part in index.layout.parts
-            if part.space in question.vectors and question.producers.get(part.space) == part.producer
-        }
+        comparable = index.layout.comparable(question.asked)
         return index.search(index.layout.weighted(comparable, question.weights), asked, only) if comparable else []
 
     def _selected(
@@ -293,16 +352,15 @@ class Recommender:
     @staticmethod
     def _score(connection: Connection, question: _Question, pks: Sequence[int]) -> list[Match]:
         """Exact similarities from the stored vectors."""
-        similarities: dict[int, dict[SpaceName, float]] = {pk: dict.fromkeys(question.vectors, 0.0) for pk in pks}
-        stored = vectors_of(connection, pks)
-        for space, vector in question.vectors.items():
-            mine = [item for item in stored if item.space == space and _comparable(item, question, len(vector))]
-            if mine:
-                cosines = decode_vectors([item.data for item in mine]) @ vector
-                for item, cosine in zip(mine, cosines.tolist(), strict=True):
-                    similarities[item.adapter_pk][space] = min(1.0, max(0.0, cosine))
+        similarities: dict[int, dict[SpaceName, float]] = {pk: dict.fromkeys(question.asked, 0.0) for pk in pks}
+        stored: dict[tuple[SpaceName, str], list[StoredVector]] = {}
+        for item in vectors_of(connection, pks):
+            stored.setdefault((item.space, item.producer), []).append(item)
+        for space, vectors in question.asked.items():
+            for producer, vector in vectors.items():
+                mine = [item for item in stored.get((space, producer), ()) if len(item.data) == 2 * len(vector)]
+                if mine:
+                    cosines = decode_vectors([item.data for item in mine]) @ vector
+                    for item, cosine in zip(mine, cosines.tolist(), strict=True):
+                        similarities[item.adapter_pk][space] = min(1.0, max(0.0, cosine))
         return [Match(pk, similarities[pk], combine(similarities[pk], question.weights)) for pk in pks]
-
-
-def _comparable(item: StoredVector, question: _Question, dimension: int) -> bool:
-    return item.producer == question.producers.get(item.space) and len(item.data) == 2 * dimension

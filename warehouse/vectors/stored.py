@@ -5,7 +5,7 @@ Does not belong here: writing them (`work`) and what they are compared with (`se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -60,18 +60,18 @@ def newest_pk(connection: Connection) -> int:
     return connection.execute(select(func.max(Embedding.pk))).scalar() or 0
 
 
-def layout_of(connection: Connection, producers: dict[SpaceName, str]) -> Layout:
+def layout_of(connection: Connection, producers: Mapping[SpaceName, str]) -> Layout:
     """The layout of the stored vectors of these producers; a space that has none takes no place."""
     parts: list[Part] = []
     offset = 0
-    for space in SPACES:
+    for space in (space.name for space in SPACES if space.name in producers):
         row = connection.execute(
             select(Embedding.dimension, Embedding.model_name)
-            .where(Embedding.embedding_type == space.name.value, Embedding.producer == producers[space.name])
+            .where(Embedding.embedding_type == space.value, Embedding.producer == producers[space])
             .limit(1)
         ).first()
         if row is not None:
-            parts.append(Part(space.name, producers[space.name], row.model_name, offset, row.dimension))
+            parts.append(Part(space, producers[space], row.model_name, offset, row.dimension))
             offset += row.dimension
     return Layout(tuple(parts))
 

@@ -23,6 +23,7 @@ from warehouse.ingest.progress import Progress, Silence
 from warehouse.ingest.report import StageReport
 from warehouse.models import Adapter, Embedding, utc_now
 from warehouse.settings import Settings
+from warehouse.vectors import tuned
 from warehouse.vectors.codec import encode_vectors
 from warehouse.vectors.encoders import Encoder, ImageEncoder, model_version, shared_encoder
 from warehouse.vectors.loading import Known, load_known, quality_score
@@ -73,6 +74,7 @@ def compute_embeddings(
     """
     started = time.monotonic()
     declared = space_of(space)
+    settings = tuned.in_use(database, settings)
     producer = producer_of(settings, declared)
     shown = progress or Silence()
     scope = _Scope(

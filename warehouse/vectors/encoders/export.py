@@ -41,6 +41,12 @@ def exported_graph(model: ModelFolder, config: BertConfig, cache: Path, *, preci
     return folder / _GRAPH
 
 
+def forget_graphs(cache: Path, digest: str) -> None:
+    """Remove the graphs of a model that is not used any more; they would be built again."""
+    for folder in cache.glob(f"{digest[:24]}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _is_whole(folder: Path) -> bool:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))

@@ -41,7 +41,7 @@ def _plan(settings: Settings, model_name: str) -> _Plan:
         device = choose_device(settings.device)
     except LookupError as error:
         raise EncoderError(str(error)) from error
-    model = find_model(model_name, offline=settings.offline)
+    model = find_model(model_name, offline=settings.offline, generations=settings.generations_dir)
     config = read_config(model.path) if device.kind == "cpu" else None
     if settings.embedding_precision == "int8" and config is None:
         raise EncoderError(
@@ -86,7 +86,7 @@ def shared_encoder(settings: Settings, model_name: str) -> Encoder:
     Raises:
         EncoderError: as `open_encoder`.
     """
-    key = (model_name, settings.device, settings.embedding_precision, settings.models_dir.resolve())
+    key = (model_name, settings.device, settings.embedding_precision, settings.data_dir.resolve())
     with _lock:
         if key not in _shared:
             _shared[key] = open_encoder(settings, model_name)

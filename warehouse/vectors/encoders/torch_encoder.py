@@ -27,27 +27,36 @@ _STEP = 1024
 _TORCH_NAMES = {"cuda": "cuda", "rocm": "cuda", "mps": "mps", "cpu": "cpu"}
 
 
+def load_model(model: ModelFolder, device: Device, *, half: bool = False) -> Any:
+    """A model as sentence-transformers loads it, on a device; in half precision where that is asked for.
+
+    Raises:
+        EncoderError: it cannot be loaded.
+    """
+    # The files are on disk already (`find_model`), so nothing is asked of a hub, whatever the model names.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(
+            str(model.path),
+            device=_TORCH_NAMES[device.kind],
+            local_files_only=True,
+            model_kwargs={"dtype": torch.float16} if half else {},
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise EncoderError(
+            f"the embedding model {model.name!r} ({model.path}) could not be loaded on {device.kind}: {error}"
+        ) from error
+
+
 class TorchEncoder:
     """An encoder on torch. Its texts pass through `SentenceTransformer.encode`."""
 
     def __init__(self, model: ModelFolder, device: Device) -> None:
-        # The files are on disk already (`find_model`), so nothing is asked of a hub, whatever the model names.
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        import torch
-        from sentence_transformers import SentenceTransformer
-
         half = device.kind in {"cuda", "rocm"}
-        try:
-            self._model: Any = SentenceTransformer(
-                str(model.path),
-                device=_TORCH_NAMES[device.kind],
-                local_files_only=True,
-                model_kwargs={"dtype": torch.float16} if half else {},
-            )
-        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-            raise EncoderError(
-                f"the embedding model {model.name!r} ({model.path}) could not be loaded on {device.kind}: {error}"
-            ) from error
+        self._model = load_model(model, device, half=half)
         self._batch = _GPU_BATCH if half or device.kind == "mps" else _CPU_BATCH
         width = self._model.encode(["width"], show_progress_bar=False).shape[1]
         precision = "fp16" if half else "fp32"

