@@ -78,7 +78,8 @@ def train(
     epochs end before the time does.
 
     Raises:
-        EncoderError: the model cannot be loaded. OSError: the disk is full.
+        EncoderError: the model cannot be loaded. OSError: the disk is full. TimeoutError: no step
+            ended in time.
     """
     import torch
 
@@ -103,6 +104,28 @@ def _write_length(folder: Path, length: int) -> None:
     path.write_text(json.dumps({**known, "max_seq_length": length}, indent=1), encoding="utf-8")
 
 
+def batches(examples: Sequence[Example], plan: Plan, seed: int) -> Iterator[list[Example]]:
+    """Batches of different models, epoch after epoch in another order, without end."""
+    order = random.Random(seed)  # noqa: S311 — an order of examples, no secret
+    while True:
+        waiting = list(examples)
+        order.shuffle(waiting)
+        whole = False
+        while waiting:
+            batch: dict[str, Example] = {}
+            later: list[Example] = []
+            for example in waiting:
+                if len(batch) < plan.batch and example.model not in batch:
+                    batch[example.model] = example
+                else:
+                    later.append(example)
+            if len(batch) < _SMALLEST_BATCH and whole:
+                # What is left is of a few models with very many prompts.
+                break
+            whole, waiting = True, later
+            yield list(batch.values())
+
+
 class _Loop:
     """The steps of one training."""
 
@@ -124,7 +147,7 @@ class _Loop:
         losses: list[float] = []
         self._progress.start(total, "steps")
         self._model.train()
-        for batch in self._batches(examples):
+        for batch in batches(examples, plan, plan.seed):
             # Whichever end is nearer decides how far the learning rate has fallen.
             done = max(len(losses) / total, (time.monotonic() - began) / (60 * plan.minutes))
             if done >= 1:
@@ -132,29 +155,11 @@ class _Loop:
             self._set_rate(plan.learning_rate * min(1.0, (done + 1 / total) / _WARM_UP) * (1 - done))
             losses.append(self._step(batch))
             self._progress.advance(1)
+        if not losses:
+            raise TimeoutError(f"no step of the training fits into {plan.minutes:g} minutes: allow it more")
         tenth = max(1, len(losses) // 10)
         first, last = losses[:tenth], losses[-tenth:]
         return Trained(len(losses), time.monotonic() - began, sum(first) / len(first), sum(last) / len(last))
-
-    def _batches(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
-        """Epoch after epoch in another order, without end."""
-        while True:
-            waiting = list(examples)
-            self._random.shuffle(waiting)
-            whole = False
-            while waiting:
-                batch: dict[str, Example] = {}
-                later: list[Example] = []
-                for example in waiting:
-                    if len(batch) < self._plan.batch and example.model not in batch:
-                        batch[example.model] = example
-                    else:
-                        later.append(example)
-                if len(batch) < _SMALLEST_BATCH and whole:
-                    # What is left is of a few models with very many prompts.
-                    break
-                whole, waiting = True, later
-                yield list(batch.values())
 
     def _step(self, batch: Sequence[Example]) -> float:
         import torch

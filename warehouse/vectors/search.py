@@ -316,7 +316,7 @@ class Recommender:
         while True:
             found = self._from_index(question, asked, index, only)
             exhausted = len(found) < asked or asked >= MAX_CANDIDATES
-            # Of an adapter that both have, the newer vectors may be of some spaces alone; what it is worth is told later.
+            # Of an adapter that both have, the newer vectors may be of some spaces alone. Its worth is told later.
             merged = dict(found)
             for number, score in beside[:asked]:
                 merged[number] = max(score, merged.get(number, 0.0))

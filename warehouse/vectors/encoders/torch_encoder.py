@@ -37,7 +37,10 @@ def load_model(model: ModelFolder, device: Device, *, half: bool = False) -> Any
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import torch
     from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
 
+    # It would draw its own bar over the one of the run.
+    disable_progress_bar()
     try:
         return SentenceTransformer(
             str(model.path),
