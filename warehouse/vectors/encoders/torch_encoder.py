@@ -40,7 +40,7 @@ def load_model(model: ModelFolder, device: Device, *, half: bool = False) -> Any
     from transformers.utils.logging import disable_progress_bar
 
     # It would draw its own bar over the one of the run.
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return SentenceTransformer(
             str(model.path),
