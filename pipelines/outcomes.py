@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import insert, select
 
-from pipelines.keys import ADAPTERS, ANALYTICS, DOCUMENTS, INDEX, INSPECTIONS, PAIRS, PROFILES
+from pipelines.keys import ADAPTERS, ANALYTICS, DOCUMENTS, ENCODER, INDEX, INSPECTIONS, PAIRS, PROFILES
 from warehouse.audit import SYNC
 from warehouse.contracts import MARTS, Job, Metadata, Tag
 from warehouse.engine import Database
@@ -63,6 +63,9 @@ def summarise(job: str, status: dg.DagsterRunStatus, stages: Stages) -> str:
         return f"Library synced: {total:,} adapters, {changed:,} changed{refused}"
     if job == Job.REFRESH_VECTORS:
         return f"Vectors refreshed: {_count(stages, INDEX, Metadata.ROWS):,} adapters indexed"
+    if job == Job.TUNE_ENCODER:
+        is_new = _count(stages, ENCODER, Metadata.CHANGED) > 0
+        return "Encoder tuned and published" if is_new else "Encoder tuned: the one in use stays"
     if job == Job.REFRESH_MARTS:
         return f"Tables published: {_count(stages, ANALYTICS, Metadata.ROWS):,} views"
     return f"{job} finished"

@@ -1,5 +1,6 @@
 """`encoders/prompts`: the model that compares prompts with adapters, tuned on the library; published where it wins."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -60,7 +61,7 @@ class TuningConfig(dg.Config):
 )
 def prompts(
     context: dg.AssetExecutionContext, config: TuningConfig, warehouse: dg.ResourceParam[Warehouse]
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Tune the encoder, and publish it if it wins."""
     watch = Stopwatch()
     with stage(context, warehouse):
@@ -74,7 +75,7 @@ def prompts(
             )
         except NothingToLearnError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-    return dg.MaterializeResult(metadata=_metadata(outcome, watch.seconds), check_results=[_check(outcome)])
+    yield dg.MaterializeResult(metadata=_metadata(outcome, watch.seconds), check_results=[_check(outcome)])
 
 
 def _metadata(outcome: Outcome, seconds: float) -> dict[str, Any]:

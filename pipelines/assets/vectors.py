@@ -9,6 +9,7 @@ from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
 from pipelines.stages import metadata_of, stage
 from pipelines.tables import table_metadata
+from warehouse.tuning.examples import TUNED_SPACES
 from warehouse.vectors import compute_embeddings, find_near_duplicates
 
 
@@ -31,7 +32,7 @@ def _space_asset(space: str) -> dg.AssetsDefinition:
         key=vector_key(space),
         # Rank and base model, which inspections correct, are part of the technical text.
         # A tuned encoder makes the vectors of its spaces due.
-        deps=[ADAPTERS, INSPECTIONS, ENCODER],
+        deps=[ADAPTERS, INSPECTIONS, *([ENCODER] if space in TUNED_SPACES else [])],
         group_name="vectors",
         kinds={"huggingface", "table"},
         code_version="1",

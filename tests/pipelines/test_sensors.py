@@ -253,6 +253,8 @@ def test_outcomes_are_whole_sentences() -> None:
         "Library synced: 1,200 adapters, 5 changed, 2 files set aside"
     )
     assert summarise(Job.REFRESH_VECTORS, success, stages) == "Vectors refreshed: 1,200 adapters indexed"
+    assert summarise(Job.TUNE_ENCODER, success, {"encoders/prompts": {"changed": 1}}) == "Encoder tuned and published"
+    assert "in use stays" in summarise(Job.TUNE_ENCODER, success, {"encoders/prompts": {"changed": 0}})
     assert summarise(Job.REFRESH_MARTS, success, {"marts/analytics": {"rows": 25}}) == "Tables published: 25 views"
     assert summarise(Job.SYNC_LIBRARY, dg.DagsterRunStatus.FAILURE, {}) == "sync_library failed"
 
