@@ -1,0 +1,65 @@
+"""Ten thousand sockets that say nothing, against the API as a process: bounded, and over by themselves."""
+
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.failures.service import Service, eventually, served
+
+IDLE = 10_000
+OPEN_FOR_ITSELF = 64
+"""Files that the API has open beside its connections: more than it needs, far less than connections would take."""
+
+
+@pytest.fixture
+def many_files() -> Iterator[int]:
+    """How many sockets this process may have open now: as many as the system lets it, at most `IDLE`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield min(IDLE, hard - 512)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _idle(service: Service, number: int, stack: ExitStack) -> list[socket.socket]:
+    """Sockets that have connected, or were refused, and say nothing."""
+    idle = []
+    for _ in range(number):
+        raw = stack.enter_context(socket.socket())
+        raw.settimeout(60)
+        raw.connect(("127.0.0.1", service.port))
+        idle.append(raw)
+    return idle
+
+
+def _is_closed(raw: socket.socket) -> bool:
+    """Whether the server has ended the connection; takes what it said before."""
+    raw.setblocking(False)
+    try:
+        return raw.recv(4096) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_ten_thousand_idle_sockets_are_bounded_and_over_by_themselves(data: Path, many_files: int) -> None:
+    bound = 200
+    with served(data, variables={"LORA_MANAGER_MAX_CONNECTIONS": str(bound)}) as service, ExitStack() as stack:
+        at_rest = service.seen.num_fds()
+        idle = _idle(service, many_files, stack)
+        eventually(lambda: service.seen.num_fds() <= at_rest + bound, "no more connections than the bound are open")
+        # Nobody does anything: the API ends what says nothing, and serves again.
+        left = list(idle)
+
+        def all_closed() -> bool:
+            left[:] = [raw for raw in left if not _is_closed(raw)]
+            return not left
+
+        eventually(all_closed, "every idle connection is ended")
+        eventually(service.answers, "the API answers a new client")
+        assert service.seen.num_fds() <= at_rest + OPEN_FOR_ITSELF
+        assert "Traceback" not in service.text()
