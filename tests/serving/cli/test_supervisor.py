@@ -153,7 +153,7 @@ def test_a_long_log_is_set_aside_while_its_service_goes_on_writing(
 def test_a_process_is_not_confused_with_a_later_one_of_its_number() -> None:
     own = Identity.of(os.getpid())
     assert own.is_alive()
-    assert not Identity(own.pid, own.started - 1).is_alive()
+    assert not Identity(own.pid, "1" + own.started).is_alive()
 
 
 def test_what_we_ignore_a_child_hears(watch: Callable[..., Watched]) -> None:
