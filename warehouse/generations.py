@@ -5,6 +5,7 @@ in it ever changes, so an open generation stays whole while the next is publishe
 pointer back. What is inside a kind of generation belongs to the module that builds it.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ from warehouse.models import Generation, Pointer, utc_now
 from warehouse.settings import Settings
 
 MANIFEST = "manifest.json"
+FILES = "files"
+"""In a manifest, where a kind has it: the SHA-256 of each file by its path in the folder."""
 _BUILDING = ".building-"
 _ABANDONED_AFTER = timedelta(hours=24)
 """A folder this old that no row names was left by a process that died."""
@@ -44,6 +47,53 @@ class Published:
 
 class PublicationError(RuntimeError):
     """A generation could not be published. The pointer has not moved."""
+
+
+class DamagedError(OSError):
+    """The files of a generation are not those that were published; the message says which one, and what to do."""
+
+    def __init__(self, published: Published, what: str) -> None:
+        super().__init__(
+            f"{published.kind} {published.name} is damaged: {what}. `lora-manager sync` makes it anew. "
+            f"Its files: {published.path}"
+        )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """What a manifest says of the files that are in a folder now, for `FILES`; locks come and go with their readers."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def require_whole(published: Published) -> None:
+    """Read the files of a generation whose manifest names them, and see that they are as they were written.
+
+    A second for two gigabytes. Libraries that map files take a flipped bit for a length, and the process with them.
+
+    Raises:
+        DamagedError: one is gone, or another.
+    """
+    for name, digest in published.manifest.get(FILES, {}).items():
+        try:
+            found = _sha256(published.path / name)
+        except OSError as error:
+            raise DamagedError(published, f"{name} cannot be read ({error.strerror})") from error
+        if found != digest:
+            raise DamagedError(published, f"{name} is not what was written")
+
+
+def is_whole(published: Published) -> bool:
+    """Whether `require_whole` has nothing to say."""
+    try:
+        require_whole(published)
+    except DamagedError:
+        return False
+    return published.path.is_dir()
 
 
 def _sync(path: Path) -> None:
