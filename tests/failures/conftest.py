@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.databases import migrated_sqlite
+from tests.platform.conftest import make_up  # noqa: F401 - a fixture
 from tests.warehouse.vectors.conftest import embedded, shared_data  # noqa: F401 - fixtures
 
 FOLDER = Path(__file__).parent
