@@ -1,4 +1,4 @@
-"""The whole system on a disk that runs full: what is there is answered, nothing is lost, and with room it all goes on."""
+"""The whole system on a disk that runs full: what is there is answered, nothing is lost, with room it all goes on."""
 
 import signal
 import time
