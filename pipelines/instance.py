@@ -5,8 +5,10 @@ mark in its first line is the operator's own and is left alone. `python -m pipel
 for whoever starts Dagster's processes.
 """
 
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from sqlalchemy.engine import make_url
 from warehouse.backends import plugins
 from warehouse.contracts import Tag
 from warehouse.engine import connect
+from warehouse.migrations import take_turn
 from warehouse.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -124,19 +127,39 @@ def prepare_home(settings: Settings) -> Path:
     return home
 
 
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Wait until no other process makes the home or the tables in it: of two at once one would fail."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    with (settings.dagster_home / ".making").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if settings.url.startswith("sqlite"):
+            yield
+            return
+        # Processes of other hosts have homes of their own, and the same tables.
+        database = connect(settings.url)
+        try:
+            with database.write() as connection:
+                take_turn(connection)
+                yield
+        finally:
+            database.dispose()
+
+
 def open_instance(settings: Settings) -> "DagsterInstance":
     """The persistent instance, for a run in this process: what it prints goes to the terminal, not into log files."""
     from dagster import DagsterInstance
     from dagster._core.instance.ref import InstanceRef
 
-    home = prepare_home(settings)
-    return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": _NO_CAPTURE}))
+    with _alone(settings):
+        home = prepare_home(settings)
+        return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": _NO_CAPTURE}))
 
 
 def main() -> None:
     """Make the home ready for Dagster's own processes, its tables included.
 
-    Two processes that start at once on an empty home both create the tables, and one of them dies of it.
+    Two of those that start at once on an empty home both create the tables, and one of them dies of it.
     """
     with open_instance(get_settings()):
         pass
