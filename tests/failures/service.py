@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,18 +60,23 @@ class Service:
 
 @contextmanager
 def served(
-    data: Path, *, setup: Callable[[], None] | None = None, variables: Mapping[str, str] | None = None
+    data: Path,
+    *,
+    setup: Callable[[], None] | None = None,
+    variables: Mapping[str, str] | None = None,
+    program: Sequence[str] = (sys.executable, "-m"),
 ) -> Iterator[Service]:
     """Serve a data folder whose database is migrated, until the block ends.
 
     Args:
         setup: called in the process before its program starts; sets its limits.
         variables: settings, by the names of their variables.
+        program: what runs a module of ours.
     """
     port = free_port()
     with tempfile.NamedTemporaryFile(prefix="api-", suffix=".log") as log:
         process = subprocess.Popen(
-            (sys.executable, "-m", "serving.server", "--port", str(port)),
+            (*program, "serving.server", "--port", str(port)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.failures.service import Service, eventually, served
@@ -63,3 +64,23 @@ def test_ten_thousand_idle_sockets_are_bounded_and_over_by_themselves(data: Path
         eventually(service.answers, "the API answers a new client")
         assert service.seen.num_fds() <= at_rest + OPEN_FOR_ITSELF
         assert "Traceback" not in service.text()
+
+
+def test_more_connections_than_files_shut_nobody_out_of_what_needs_a_file(data: Path, many_files: int) -> None:
+    files = 200
+
+    def few_files() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, files))
+
+    variables = {"LORA_MANAGER_MAX_CONNECTIONS": "5000"}
+    with served(data, setup=few_files, variables=variables) as service, ExitStack() as stack:
+        assert "(ulimit -n)" in service.text()
+        assert service.client.get("/api/v1/adapters").status_code == httpx.codes.OK
+        for _ in range(5):
+            _idle(service, files, stack)
+            # Whoever is let in gets what opens the database; the others are told why not.
+            answer = service.client.get("/api/v1/adapters")
+            assert answer.status_code == httpx.codes.OK or "too many connections" in answer.text
+            assert service.seen.num_fds() < files
+        eventually(lambda: service.client.get("/api/v1/adapters").status_code == httpx.codes.OK, "there is room again")
+        assert "Too many open files" not in service.text()
