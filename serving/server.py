@@ -43,7 +43,7 @@ def configuration(
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
-        # `protocol` refuses connections beyond the limit, before uvicorn refuses the requests of all.
+        # `protocol` refuses connections beyond the limit; uvicorn itself would refuse the requests of all.
         limit_concurrency=settings.max_connections + 1,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,

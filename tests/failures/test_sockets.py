@@ -2,8 +2,9 @@
 
 import resource
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -47,11 +48,36 @@ def _is_closed(raw: socket.socket) -> bool:
         return True
 
 
+@contextmanager
+def _asking(service: Service) -> Iterator[list[int]]:
+    """Ask again and again over one connection; the statuses of the answers."""
+    answers: list[int] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=service.client.base_url, timeout=60, trust_env=False, verify=False) as client:
+            while not over.is_set():
+                answers.append(client.get("/health").status_code)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    eventually(lambda: answers, "the first answer")
+    try:
+        yield answers
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_ten_thousand_idle_sockets_are_bounded_and_over_by_themselves(data: Path, many_files: int) -> None:
     bound = 200
     with served(data, variables={"LORA_MANAGER_MAX_CONNECTIONS": str(bound)}) as service, ExitStack() as stack:
         at_rest = service.seen.num_fds()
-        idle = _idle(service, many_files, stack)
+        with _asking(service) as answers:
+            idle = _idle(service, many_files, stack)
+        # Who was let in before is answered throughout.
+        assert len(answers) > 1
+        assert set(answers) == {httpx.codes.OK}
         eventually(lambda: service.seen.num_fds() <= at_rest + bound, "no more connections than the bound are open")
         # Nobody does anything: the API ends what says nothing, and serves again.
         left = list(idle)
