@@ -30,6 +30,8 @@ _MARK = "# Written by LoRA Manager from its settings. Remove this line to keep c
 _SCHEMA = "dagster"
 """Dagster and our migrations both keep a table `alembic_version`, so Dagster's tables get a schema of their own."""
 
+_LIBPQ_FILE = "pgpass"
+
 _BATCH_RUNS = 4
 """Every run is a process; the pools let one of them write tables and one compute vectors, whatever is asked for."""
 
@@ -46,11 +48,16 @@ def _storage(settings: Settings) -> Mapping[str, Any]:
             "postgres_db": {
                 "scheme": "postgresql+psycopg2",
                 "username": url.username or "",
-                "password": url.password or "",
+                # Dagster shows its configuration to everybody who opens its pages: the password is in a file of libpq.
+                "password": "",
                 "hostname": url.host or "localhost",
                 "port": url.port or 5432,
                 "db_name": url.database or "",
-                "params": {**url.query, "options": f"-csearch_path={_SCHEMA}"},
+                "params": {
+                    **url.query,
+                    "options": f"-csearch_path={_SCHEMA}",
+                    **({"passfile": str(settings.dagster_home / _LIBPQ_FILE)} if url.password else {}),
+                },
             }
         }
     }
@@ -98,6 +105,24 @@ def render(settings: Settings) -> str:
     return f"{_MARK}\n{msgspec.json.format(msgspec.json.encode(configuration(settings)), indent=2).decode()}\n"
 
 
+def _write_private(path: Path, text: str) -> None:
+    aside = path.with_suffix(f".{os.getpid()}")
+    aside.touch(mode=0o600)
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def _write_password(settings: Settings) -> None:
+    """Keep the password of the database where libpq looks for it, and nowhere when there is none."""
+    path = settings.dagster_home / _LIBPQ_FILE
+    password = make_url(settings.url).password
+    if password is None:
+        path.unlink(missing_ok=True)
+        return
+    escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
+    _write_private(path, f"*:*:*:*:{escaped}\n")
+
+
 def _create_schema(settings: Settings) -> None:
     database = connect(settings.url)
     try:
@@ -110,18 +135,17 @@ def _create_schema(settings: Settings) -> None:
 def prepare_home(settings: Settings) -> Path:
     """Make DAGSTER_HOME ready: the folder, the configuration (written where absent or outdated), the schema.
 
-    Returns the folder. The file may hold the password of the database, so only its owner may read it.
+    Returns the folder. Only its owner may read what is written, and the password of the database stands in a file of
+    its own.
     """
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
+    _write_password(settings)
     path = home / "dagster.yaml"
     wanted = render(settings)
     found = path.read_text(encoding="utf-8") if path.exists() else None
     if found is None or (found.startswith(_MARK) and found != wanted):
-        aside = path.with_suffix(f".{os.getpid()}")
-        aside.touch(mode=0o600)
-        aside.write_text(wanted, encoding="utf-8")
-        aside.replace(path)
+        _write_private(path, wanted)
     if not settings.url.startswith("sqlite"):
         _create_schema(settings)
     return home

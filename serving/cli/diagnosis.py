@@ -196,11 +196,16 @@ def _dagster(settings: "Settings") -> Iterator[Result]:
 
 
 def _access(settings: "Settings") -> Iterator[Result]:
-    if settings.api_keys:
-        keys = ", ".join(f"{key.name} ({key.role})" for key in settings.api_keys)
-        yield Result("API keys", State.OK, keys)
-    else:
+    from serving.keys import today
+
+    if not settings.api_keys:
         yield Result("API keys", State.OK, "none: the API serves this machine alone")
+    for key in settings.api_keys:
+        until = f", until {key.expires}" if key.expires is not None else ""
+        if key.is_valid_on(today()):
+            yield Result(f"API key {key.name}", State.OK, f"{key.role}{until}")
+        else:
+            yield Result(f"API key {key.name}", State.WARNING, f"{key.role}, expired{until}", "take it out")
 
 
 PARTS: tuple[tuple[str, Callable[["Settings"], Iterator[Result]]], ...] = (

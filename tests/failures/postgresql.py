@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 
 from tests.databases import migrated_postgresql
 from tests.failures.service import eventually
@@ -24,6 +26,17 @@ class Server:
         name = migrated_postgresql(address)
         self.url: str = address.replace("/postgres?", f"/{name}?")
         assert name in self.url
+
+    def require_password(self, password: str) -> str:
+        """Let nobody in without it from now on; returns the URL that has it."""
+        admin = create_engine(self.url, isolation_level="AUTOCOMMIT")
+        rules = self._server.pgdata / "pg_hba.conf"
+        with admin.connect() as connection:
+            connection.execute(text(f"ALTER ROLE postgres PASSWORD '{password}'"))
+            rules.write_text("local all all scram-sha-256\n")
+            connection.execute(text("SELECT pg_reload_conf()"))
+        admin.dispose()
+        return make_url(self.url).set(password=password).render_as_string(hide_password=False)
 
     def stop(self) -> None:
         """As an administrator does: connections are ended, what was committed is kept."""
