@@ -1,7 +1,7 @@
 """Structured logs: a line each on standard error, JSON unless set otherwise, with the id of the request it belongs to.
 
-Belongs here: the format and the set-up. Does not: what is logged. Query strings and headers never are, for they may carry
-keys; where the server writes them nevertheless, the keys are left out.
+Belongs here: the format and the set-up. Does not: what is logged. Query strings and headers never are: they may carry
+keys. Where the server writes them nevertheless, the keys are left out.
 """
 
 import json

@@ -45,10 +45,8 @@ def _make(settings: "Settings", name: str, role: Role, expires: datetime | None)
         raise CommandError(str(error), Exit.USAGE) from None
     print(made.secret)
     if settings.api_keys_file is None:
-        note(
-            "This is the key, shown once. Let the service know it by its line, in LORA_MANAGER_API_KEYS or in a file that"
-        )
-        note("LORA_MANAGER_API_KEYS_FILE names:")
+        note("This is the key, shown once. Let the service know it by its line, in LORA_MANAGER_API_KEYS or in a file")
+        note("that LORA_MANAGER_API_KEYS_FILE names:")
         note(made.line)
         return
     file = settings.api_keys_file.expanduser()

@@ -137,9 +137,7 @@ def test_no_secret_is_written_anywhere(up: _Guarded) -> None:
     database = connect(up.secrets["LORA_MANAGER_DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://"))
     with database.read() as connection:
         names = connection.execute(
-            text(
-                "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema IN ('public', 'dagster')"
-            )
+            text("SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('public', 'dagster')")
         ).all()
         assert {"jobs", "runs"} <= {name for _, name in names}
         for schema, name in names:
