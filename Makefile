@@ -17,12 +17,14 @@ DAGSTER_PORT ?= 3000
 TORCH_INDEX_URL ?=
 # One more than the cores of a small machine: tests wait for sockets, locks and other processes.
 TEST_PROCESSES ?= 3
+# Of `make fuzz`, for each target.
+SECONDS ?= 300
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 # Every service, run and test that starts a process would compile all sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-fast test-failures lint format types check-lock lock defs ci clean
+.PHONY: help up test test-fast test-failures fuzz lint format types check-lock lock defs ci clean
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +42,11 @@ test-fast: $(VENV)/.installed-dev  ## Run the tests that start no real processes
 # Two at once: most of the time they wait for processes to die and to come back.
 test-failures: $(VENV)/.installed-dev  ## Break real processes, disks and servers: killed, full, gone, at once
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m failure tests
+
+fuzz: $(VENV)/.installed-dev  ## Search for input that breaks readers, SECONDS each (needs pip install atheris)
+	@for target in weights documents prompts markup pictures; do \
+	  nice $(BIN)/python -m tests.fuzz $$target --seconds $(SECONDS); \
+	done
 
 lint: $(VENV)/.installed-dev  ## Check style and types
 	$(BIN)/ruff check .
