@@ -1,6 +1,7 @@
 """`lora-manager keys`: which API keys count, a new one, another secret for the URLs of images."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,16 +9,23 @@ import typer
 from serving.cli.context import DataOption, settings_of
 from serving.cli.errors import CommandError, Exit
 from serving.cli.output import note, show_table
-from warehouse.settings import Role
 
 if TYPE_CHECKING:
     from warehouse.settings import Settings
 
 
+class _Role(StrEnum):
+    """The roles of the settings, whose import costs more than all of `--help`."""
+
+    READER = "reader"
+    EDITOR = "editor"
+    ADMIN = "admin"
+
+
 def keys(
     *,
     new: Annotated[str | None, typer.Option(metavar="NAME", help="Make a key for this name.")] = None,
-    role: Annotated[Role, typer.Option(help="What the new key may do.")] = Role.READER,
+    role: Annotated[_Role, typer.Option(help="What the new key may do.")] = _Role.READER,
     expires: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Its last day, in UTC.")
     ] = None,
@@ -36,11 +44,12 @@ def keys(
         _show(settings)
 
 
-def _make(settings: "Settings", name: str, role: Role, expires: datetime | None) -> None:
+def _make(settings: "Settings", name: str, role: _Role, expires: datetime | None) -> None:
     from serving.keys import add_line, make_key
+    from warehouse.settings import Role
 
     try:
-        made = make_key(name, role, None if expires is None else expires.date())
+        made = make_key(name, Role(role.value), None if expires is None else expires.date())
     except ValueError as error:
         raise CommandError(str(error), Exit.USAGE) from None
     print(made.secret)
