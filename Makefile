@@ -17,25 +17,36 @@ DAGSTER_PORT ?= 3000
 TORCH_INDEX_URL ?=
 # One more than the cores of a small machine: tests wait for sockets, locks and other processes.
 TEST_PROCESSES ?= 3
+# Of `make fuzz`, for each target.
+SECONDS ?= 300
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 # Every service, run and test that starts a process would compile all sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-fast lint format types check-lock lock defs ci clean
+.PHONY: help up test test-fast test-failures fuzz lint format types check-lock lock defs ci clean
 
 help:  ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/.installed  ## Start everything: ingest LIBRARY (none: a sample), API on 8000, Dagster UI on 3000; Ctrl-C stops
 	@exec $(BIN)/lora-manager up --port $(PORT) --dagster-port $(DAGSTER_PORT) \
 	  $(if $(LIBRARY),--library "$(LIBRARY)") $(if $(DATA),--data "$(DATA)")
 
-test: $(VENV)/.installed-dev  ## Run the whole test suite
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup tests
+test: $(VENV)/.installed-dev  ## Run the test suite, without what test-failures runs
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup -m "not failure" tests
 
 test-fast: $(VENV)/.installed-dev  ## Run the tests that start no real processes and take no ten seconds
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup -m "not platform and not slow" tests
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadgroup -m "not platform and not slow and not failure" tests
+
+# Two at once: most of the time they wait for processes to die and to come back.
+test-failures: $(VENV)/.installed-dev  ## Break real processes, disks and servers: killed, full, gone, at once
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m failure tests
+
+fuzz: $(VENV)/.installed-dev  ## Search for input that breaks readers, SECONDS each (needs pip install atheris)
+	@for target in weights documents prompts markup pictures; do \
+	  nice $(BIN)/python -m tests.fuzz $$target --seconds $(SECONDS); \
+	done
 
 lint: $(VENV)/.installed-dev  ## Check style and types
 	$(BIN)/ruff check .

@@ -5,8 +5,10 @@ mark in its first line is the operator's own and is left alone. `python -m pipel
 for whoever starts Dagster's processes.
 """
 
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from sqlalchemy.engine import make_url
 from warehouse.backends import plugins
 from warehouse.contracts import Tag
 from warehouse.engine import connect
+from warehouse.migrations import take_turn
 from warehouse.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ _MARK = "# Written by LoRA Manager from its settings. Remove this line to keep c
 
 _SCHEMA = "dagster"
 """Dagster and our migrations both keep a table `alembic_version`, so Dagster's tables get a schema of their own."""
+
+_LIBPQ_FILE = "pgpass"
 
 _BATCH_RUNS = 4
 """Every run is a process; the pools let one of them write tables and one compute vectors, whatever is asked for."""
@@ -43,11 +48,16 @@ def _storage(settings: Settings) -> Mapping[str, Any]:
             "postgres_db": {
                 "scheme": "postgresql+psycopg2",
                 "username": url.username or "",
-                "password": url.password or "",
+                # Dagster shows its configuration to everybody who opens its pages: the password is in a file of libpq.
+                "password": "",
                 "hostname": url.host or "localhost",
                 "port": url.port or 5432,
                 "db_name": url.database or "",
-                "params": {**url.query, "options": f"-csearch_path={_SCHEMA}"},
+                "params": {
+                    **url.query,
+                    "options": f"-csearch_path={_SCHEMA}",
+                    **({"passfile": str(settings.dagster_home / _LIBPQ_FILE)} if url.password else {}),
+                },
             }
         }
     }
@@ -95,6 +105,24 @@ def render(settings: Settings) -> str:
     return f"{_MARK}\n{msgspec.json.format(msgspec.json.encode(configuration(settings)), indent=2).decode()}\n"
 
 
+def _write_private(path: Path, text: str) -> None:
+    aside = path.with_suffix(f".{os.getpid()}")
+    aside.touch(mode=0o600)
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def _write_password(settings: Settings) -> None:
+    """Keep the password of the database where libpq looks for it, and nowhere when there is none."""
+    path = settings.dagster_home / _LIBPQ_FILE
+    password = make_url(settings.url).password
+    if password is None:
+        path.unlink(missing_ok=True)
+        return
+    escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
+    _write_private(path, f"*:*:*:*:{escaped}\n")
+
+
 def _create_schema(settings: Settings) -> None:
     database = connect(settings.url)
     try:
@@ -107,21 +135,39 @@ def _create_schema(settings: Settings) -> None:
 def prepare_home(settings: Settings) -> Path:
     """Make DAGSTER_HOME ready: the folder, the configuration (written where absent or outdated), the schema.
 
-    Returns the folder. The file may hold the password of the database, so only its owner may read it.
+    Returns the folder. Only its owner may read what is written, and the password of the database stands in a file of
+    its own.
     """
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
+    _write_password(settings)
     path = home / "dagster.yaml"
     wanted = render(settings)
     found = path.read_text(encoding="utf-8") if path.exists() else None
     if found is None or (found.startswith(_MARK) and found != wanted):
-        aside = path.with_suffix(f".{os.getpid()}")
-        aside.touch(mode=0o600)
-        aside.write_text(wanted, encoding="utf-8")
-        aside.replace(path)
+        _write_private(path, wanted)
     if not settings.url.startswith("sqlite"):
         _create_schema(settings)
     return home
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Wait until no other process makes the home or the tables in it: of two at once one would fail."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    with (settings.dagster_home / ".making").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if settings.url.startswith("sqlite"):
+            yield
+            return
+        # Processes of other hosts have homes of their own, and the same tables.
+        database = connect(settings.url)
+        try:
+            with database.write() as connection:
+                take_turn(connection)
+                yield
+        finally:
+            database.dispose()
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":
@@ -129,14 +175,15 @@ def open_instance(settings: Settings) -> "DagsterInstance":
     from dagster import DagsterInstance
     from dagster._core.instance.ref import InstanceRef
 
-    home = prepare_home(settings)
-    return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": _NO_CAPTURE}))
+    with _alone(settings):
+        home = prepare_home(settings)
+        return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": _NO_CAPTURE}))
 
 
 def main() -> None:
     """Make the home ready for Dagster's own processes, its tables included.
 
-    Two processes that start at once on an empty home both create the tables, and one of them dies of it.
+    Two of those that start at once on an empty home both create the tables, and one of them dies of it.
     """
     with open_instance(get_settings()):
         pass

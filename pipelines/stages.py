@@ -13,6 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from pipelines.resources import Warehouse
 from warehouse.contracts import Metadata
+from warehouse.ingest import StorageError
 from warehouse.ingest.report import StageReport
 from warehouse.locks import LockHeld
 
@@ -46,6 +47,8 @@ def stage(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[N
     except (*_TRANSIENT, dg.Failure, dg.RetryRequested):
         raise
     except Exception as error:
+        if isinstance(error, StorageError) and error.may_pass:
+            raise
         raise dg.Failure(str(error) or type(error).__name__, allow_retries=False) from error
 
 

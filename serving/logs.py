@@ -1,11 +1,12 @@
 """Structured logs: a line each on standard error, JSON unless set otherwise, with the id of the request it belongs to.
 
 Belongs here: the format and the set-up. Does not: what is logged. Query strings and headers never are: they may carry
-keys.
+keys. Where the server writes them nevertheless, the keys are left out.
 """
 
 import json
 import logging
+import re
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -19,6 +20,14 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
+_SECRETS = re.compile(r"(?i)\b(api_key=|signature=|x-api-key: |authorization: )[^&\s\"'][^&\n\"']*")
+"""What the server and its libraries write of a request all the same: the line of every WebSocket has its query."""
+
+
+def _without_secrets(text: str) -> str:
+    return _SECRETS.sub(r"\1…", text)
+
+
 class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON; values passed as `extra` become fields."""
 
@@ -28,13 +37,13 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _without_secrets(record.getMessage()),
         }
         if current := request_id.get():
             line["request_id"] = current
         line.update(_extra(record))
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = _without_secrets(self.formatException(record.exc_info))
         try:
             return msgspec.json.encode(line, enc_hook=str).decode()
         except UnicodeEncodeError:
@@ -50,9 +59,12 @@ class TextLines(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
         named = {"request_id": request_id.get(), **_extra(record)}
         fields = " ".join(f"{name}={value}" for name, value in named.items() if value not in (None, ""))
-        line = f"{moment} {record.levelname:7} {record.name}: {record.getMessage()}  {fields}".rstrip()
+        line = (
+            f"{moment} {record.levelname:7} {record.name}: {_without_secrets(record.getMessage())}  {fields}".rstrip()
+        )
         shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
-        return f"{shown}\n{self.formatException(record.exc_info)}" if record.exc_info else shown
+        trace = f"\n{_without_secrets(self.formatException(record.exc_info))}" if record.exc_info else ""
+        return shown + trace
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

@@ -25,7 +25,9 @@ LAUNCH_TIMEOUT = 20.0
 """A run is queued in a tenth of a second; on a busy machine that takes some seconds."""
 _FRESH = 5.0
 """Seconds for which a state is answered again without asking."""
-_QUERY = "{ version instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
+_SILENT_SECONDS = 180.0
+"""Dagster calls a daemon healthy for half an hour after its last heartbeat, which comes every 30 s."""
+_QUERY = "{ version instance { daemonHealth { allDaemonStatuses { daemonType required healthy lastHeartbeatTime } } } }"
 _LAUNCH = """
 mutation Launch($parameters: ExecutionParams!) {
   launchRun(executionParams: $parameters) {
@@ -65,6 +67,11 @@ def _authorities() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
+def _beats(daemon: Mapping[str, Any]) -> bool:
+    last = daemon["lastHeartbeatTime"]
+    return bool(daemon["healthy"]) and last is not None and time.time() - float(last) < _SILENT_SECONDS
+
+
 class Orchestrator:
     """Asks the Dagster that the settings name, and keeps what it says of itself for a few seconds."""
 
@@ -102,7 +109,7 @@ class Orchestrator:
             response = await self._client.post("/graphql", json={"query": _QUERY})
             data = response.raise_for_status().json()["data"]
             daemons = data["instance"]["daemonHealth"]["allDaemonStatuses"]
-            down = sorted(daemon["daemonType"] for daemon in daemons if daemon["required"] and not daemon["healthy"])
+            down = sorted(daemon["daemonType"] for daemon in daemons if daemon["required"] and not _beats(daemon))
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             return DagsterState(False, False, f"Dagster's webserver does not answer ({type(error).__name__})")
         if down:

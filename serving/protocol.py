@@ -38,6 +38,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        # uvicorn would refuse the requests of everybody as soon as there are more connections, and those that are
+        # being refused count too: in a flood of them nobody who was let in would be answered.
+        self._bound, self.limit_concurrency = self.limit_concurrency, None
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._fed = 0
@@ -46,8 +49,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come: it has a while to say what it wants."""
         super().connection_made(transport)
-        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
-            # uvicorn would refuse the requests of everybody; those who are here already go on.
+        if self._bound is not None and len(self.connections) >= self._bound:
+            # Those who are here already go on.
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open: try again in a moment")
             return
         self._expect_head()

@@ -1,22 +1,23 @@
 """Who may do what, and how often: API keys with roles, checked before anything of a request is read.
 
-Belongs here: finding the key of a request, comparing it, the role that a path and method need. Does not: the keys
-themselves (`warehouse.settings` holds their digests), signatures of image URLs (`signing`), counting (`rates`).
+Belongs here: finding the key of a request, the role that a path and method need. Does not: the keys themselves (`keys`
+follows their file, `warehouse.settings` holds their digests), signatures of image URLs (`signing`), counting (`rates`).
 The rule is by path and method and closed: what is not listed needs the highest role.
 """
 
 import hashlib
-import hmac
 import logging
 import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, QueryParams
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from serving import problems
 from serving.addresses import client_of, network_of
+from serving.keys import KeyRing, today
 from serving.rates import DEFAULT_RATE, Buckets, Guesses
 from serving.signing import Signer
 from warehouse.settings import ApiKey, Role, Settings
@@ -31,6 +32,8 @@ _UNLIMITED = ("/health", "/health/ready", "/metrics")
 _READ_METHODS = ("GET", "HEAD", "OPTIONS")
 _READER_POSTS = ("/recommendations/prompt", "/generation/backends", "/analytics/query")
 _EDITOR_NOUNS = ("/adapters", "/compose", "/deliveries", "/generation", "/recommendations/embeddings")
+_POLICY = 1008
+"""The code with which a WebSocket is closed that is not allowed any more."""
 _log = logging.getLogger(__name__)
 _ORDER = {Role.READER: 0, Role.EDITOR: 1, Role.ADMIN: 2}
 
@@ -82,15 +85,6 @@ def digest_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
-def find_key(keys: tuple[ApiKey, ...], digest: bytes) -> ApiKey | None:
-    """The configured key with this digest. Every key is compared, in constant time, whichever matches."""
-    found = None
-    for key in keys:
-        if hmac.compare_digest(key.digest, digest):
-            found = key
-    return found
-
-
 class Authentication:
     """ASGI middleware that lets through what its key allows, as often as it may ask.
 
@@ -100,7 +94,7 @@ class Authentication:
 
     def __init__(self, app: ASGIApp, settings: Settings, signer: Signer) -> None:
         self._app = app
-        self._keys = settings.api_keys
+        self._keys = KeyRing(settings)
         self._signer = signer
         rate = settings.rate_limit
         if rate is None:
@@ -110,15 +104,29 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401, 403 or 429, or pass the request on."""
-        refusal = None
+        refusal, key = None, None
         if scope["type"] in ("http", "websocket") and (self._keys or self._buckets is not None):
-            refusal = self._refusal(scope)
-        if refusal is None:
-            await self._app(scope, receive, send)
-        else:
+            key, refusal = self._looked_at(scope)
+        if refusal is not None:
             await problems.refuse(refusal, scope, receive, send)
+        elif scope["type"] == "websocket" and key is not None:
+            await self._app(scope, receive, self._while_it_counts(key, send))
+        else:
+            await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> problems.Problem | None:
+    def _while_it_counts(self, key: ApiKey, send: Send) -> Send:
+        """What sends on a connection that stays, until its key is taken away or expires."""
+
+        async def checked(message: Message) -> None:
+            if message["type"] == "websocket.send" and not self._keys.counts(key):
+                await send({"type": "websocket.close", "code": _POLICY, "reason": "the API key counts no longer"})
+                raise WebSocketDisconnect(_POLICY)
+            await send(message)
+
+        return checked
+
+    def _looked_at(self, scope: Scope) -> tuple[ApiKey | None, problems.Problem | None]:
+        """The key of a request, and why it is refused."""
         path: str = scope["path"]
         key: ApiKey | None = None
         unknown: problems.Problem | None = None
@@ -128,14 +136,14 @@ class Authentication:
             verdict = self._buckets.take(f"key {key.name}" if key else network_of(client_of(scope)))
             headers = self._buckets.headers(verdict)
             if verdict.wait:
-                return _too_many("rate-limited", "too many requests", verdict.wait, headers)
+                return key, _too_many("rate-limited", "too many requests", verdict.wait, headers)
             scope["state"]["rate_headers"] = headers
         if unknown is not None or key is None:
-            return unknown
+            return key, unknown
         needed = required_role(scope.get("method", "GET"), path)
         if _ORDER[key.role] >= _ORDER[needed]:
-            return None
-        return problems.Problem(
+            return key, None
+        return key, problems.Problem(
             HTTPStatus.FORBIDDEN, f"this needs a key with the role {needed.value}; yours has the role {key.role.value}"
         )
 
@@ -148,11 +156,13 @@ class Authentication:
         if wait := self._guesses.wait(address):
             return None, _too_many("too-many-wrong-keys", "too many wrong API keys came from this address", wait)
         digest = digest_of(secret)
-        key = find_key(self._keys, digest)
+        key = self._keys.find(digest)
         if key is None:
             self._guesses.note(address, digest)
             _log.warning("an API key was rejected", extra={"client": client_of(scope), "path": scope["path"][:200]})
             return None, _unauthorised(wrong=True)
+        if not key.is_valid_on(today()):
+            return None, _unauthorised(wrong=True, expired=True)
         scope["state"]["key_name"] = key.name
         return key, None
 
@@ -174,8 +184,11 @@ def _too_many(kind: str, said: str, wait: float, headers: Mapping[str, str] | No
     )
 
 
-def _unauthorised(*, wrong: bool) -> problems.Problem:
+def _unauthorised(*, wrong: bool, expired: bool = False) -> problems.Problem:
     said = "the API key is not known" if wrong else "an API key is needed"
+    if expired:
+        # Whoever sends it has held it: that it was one is no news.
+        said = "the API key has expired: ask for another one"
     return problems.Problem(
         HTTPStatus.UNAUTHORIZED,
         f"{said}: send it as X-API-Key or as Authorization: Bearer",

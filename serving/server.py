@@ -7,6 +7,8 @@ Belongs here: how the server is configured, for `lora-manager serve` and for wha
 """
 
 import argparse
+import logging
+import resource
 from contextlib import suppress
 
 import uvicorn
@@ -19,8 +21,11 @@ APPLICATION = "serving.app:app"
 _KEEP_ALIVE_SECONDS = 5
 _SHUTDOWN_SECONDS = 5
 _NOT_STARTED = 3
+_OWN_FILES = 128
+"""Beside connections: three for each of the database, those of the indexes, and what a request opens."""
 _WEBSOCKET_MESSAGE_BYTES = 2**20
 """Of a message of a client, which subscribes and nothing else."""
+_log = logging.getLogger(__name__)
 
 
 def configuration(
@@ -38,7 +43,7 @@ def configuration(
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
-        # `protocol` refuses connections beyond the limit, before uvicorn refuses the requests of all.
+        # `protocol` refuses connections beyond the limit; uvicorn itself would refuse the requests of all.
         limit_concurrency=settings.max_connections + 1,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
@@ -48,8 +53,29 @@ def configuration(
     )
 
 
+def connections_possible(wanted: int) -> int:
+    """How many connections may be open at once: as many as are wanted, where the system lets a process have so many
+    files. The soft limit is raised for them; where the hard one is too low, what the server itself opens comes first.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OWN_FILES
+    if soft < needed and soft != resource.RLIM_INFINITY:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            _log.warning(
+                "%d connections at once are allowed instead of %d: this process may have %d files open (ulimit -n)",
+                max(1, soft - _OWN_FILES),
+                wanted,
+                soft,
+            )
+            return max(1, soft - _OWN_FILES)
+    return wanted
+
+
 def run(settings: Settings, host: str, port: int) -> None:
     """Serve until a signal says to stop. Exits with code 3 if the server could not start."""
+    settings = settings.model_copy(update={"max_connections": connections_possible(settings.max_connections)})
     server = uvicorn.Server(configuration(settings, host=host, port=port))
     with suppress(KeyboardInterrupt):
         server.run()

@@ -38,6 +38,7 @@ _SLOW_IMPORTS = {
         "tokenizers",
     ),
     "pipelines.run": ("faiss", "tokenizers"),
+    "tests.failures.publishing": ("faiss", "warehouse.vectors.indices"),
 }
 """What commands import when they are called, beside what the module imports itself."""
 

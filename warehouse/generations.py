@@ -5,6 +5,7 @@ in it ever changes, so an open generation stays whole while the next is publishe
 pointer back. What is inside a kind of generation belongs to the module that builds it.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from warehouse.engine import Database
 from warehouse.ids import new_id
@@ -22,9 +24,11 @@ from warehouse.models import Generation, Pointer, utc_now
 from warehouse.settings import Settings
 
 MANIFEST = "manifest.json"
+FILES = "files"
+"""In a manifest, where a kind has it: the SHA-256 of each file by its path in the folder."""
 _BUILDING = ".building-"
 _ABANDONED_AFTER = timedelta(hours=24)
-"""A temporary folder this old was left by a process that died."""
+"""A folder this old that no row names was left by a process that died."""
 
 Manifest = dict[str, Any]
 
@@ -43,6 +47,53 @@ class Published:
 
 class PublicationError(RuntimeError):
     """A generation could not be published. The pointer has not moved."""
+
+
+class DamagedError(OSError):
+    """The files of a generation are not those that were published; the message says which one, and what to do."""
+
+    def __init__(self, published: Published, what: str) -> None:
+        super().__init__(
+            f"{published.kind} {published.name} is damaged: {what}. `lora-manager sync` makes it anew. "
+            f"Its files: {published.path}"
+        )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """What a manifest says of the files that are in a folder now, for `FILES`; locks come and go with their readers."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def require_whole(published: Published) -> None:
+    """Read the files of a generation whose manifest names them, and see that they are as they were written.
+
+    A second for two gigabytes. Libraries that map files take a flipped bit for a length, and the process with them.
+
+    Raises:
+        DamagedError: one is gone, or another.
+    """
+    for name, digest in published.manifest.get(FILES, {}).items():
+        try:
+            found = _sha256(published.path / name)
+        except OSError as error:
+            raise DamagedError(published, f"{name} cannot be read ({error.strerror})") from error
+        if found != digest:
+            raise DamagedError(published, f"{name} is not what was written")
+
+
+def is_whole(published: Published) -> bool:
+    """Whether `require_whole` has nothing to say."""
+    try:
+        require_whole(published)
+    except DamagedError:
+        return False
+    return published.path.is_dir()
 
 
 def _sync(path: Path) -> None:
@@ -67,6 +118,29 @@ def _move_pointer(connection: Connection, kind: str, generation_pk: int, note: s
         connection.execute(insert(Pointer).values(kind=kind, **values))
 
 
+def _record(database: Database, kind: str, name: str, manifest: Manifest) -> tuple[int, datetime]:
+    """Write the row of a generation, and move the pointer to it; its number and time."""
+    created = utc_now()
+    with database.write() as connection:
+        row = insert(Generation).values(kind=kind, name=name, manifest=manifest, created_at=created)
+        pk = connection.execute(row.returning(Generation.pk)).scalar_one()
+        _move_pointer(connection, kind, pk, None)
+    return pk, created
+
+
+def _is_unrecorded(database: Database, kind: str, name: str) -> bool:
+    """Whether a commit that failed has had no effect: a connection may be lost after the server has committed.
+
+    False where the database does not tell; the files are then left to `collect`.
+    """
+    try:
+        with database.read() as connection:
+            rows = select(Generation.pk).where(Generation.kind == kind, Generation.name == name)
+            return connection.execute(rows).first() is None
+    except SQLAlchemyError:
+        return False
+
+
 def publish(
     database: Database,
     settings: Settings,
@@ -84,7 +158,8 @@ def publish(
 
     Raises:
         PublicationError: the disk is full or not writable. Whatever `build` raises passes through.
-        In every case the pointer stays where it was and the half-built folder is removed.
+        In every case the pointer stays where it was and the half-built folder is removed; only where the connection
+        was lost in the middle of the commit the pointer may have moved, to files that then are there.
     """
     parent = settings.generations_dir / kind
     name = f"{utc_now():%Y%m%dT%H%M%S}-{new_id()[-8:]}"
@@ -99,19 +174,11 @@ def publish(
             finish(final, manifest)
             _sync_tree(final)
         _sync(parent)
-        with database.write() as connection:
-            created = utc_now()
-            pk = connection.execute(
-                insert(Generation)
-                .values(
-                    kind=kind, name=name, manifest=json.loads(json.dumps(manifest, default=str)), created_at=created
-                )
-                .returning(Generation.pk)
-            ).scalar_one()
-            _move_pointer(connection, kind, pk, None)
+        pk, created = _record(database, kind, name, json.loads(json.dumps(manifest, default=str)))
     except BaseException as error:
         shutil.rmtree(building, ignore_errors=True)
-        shutil.rmtree(final, ignore_errors=True)
+        if not isinstance(error, SQLAlchemyError) or _is_unrecorded(database, kind, name):
+            shutil.rmtree(final, ignore_errors=True)
         if isinstance(error, OSError):
             raise PublicationError(
                 f"{kind} was not published: {error.strerror or error} ({parent}). The generation before it is still "
@@ -167,7 +234,8 @@ def roll_back(database: Database, kind: str, name: str, *, note: str | None = No
 def collect(database: Database, settings: Settings, kind: str, *, keep: int = 3) -> list[str]:
     """Remove the files of all but the newest `keep` generations and the current one; their rows stay as history.
 
-    Returns the names of the collected generations. Also removes folders that died half-built a day ago.
+    Returns the names of the collected generations. Also removes the folders of publications that died a day ago, built
+    or not: no row names them.
     """
     parent = settings.generations_dir / kind
     with database.read() as connection:
@@ -187,8 +255,17 @@ def collect(database: Database, settings: Settings, kind: str, *, keep: int = 3)
                 .where(Generation.pk.in_([row.pk for row in collected]))
                 .values(collected_at=utc_now())
             )
-    horizon = (utc_now() - _ABANDONED_AFTER).timestamp()
-    for leftover in parent.glob(f"{_BUILDING}*"):
-        if leftover.stat().st_mtime < horizon:
-            shutil.rmtree(leftover, ignore_errors=True)
+    _remove_abandoned(database, kind, parent)
     return [row.name for row in collected]
+
+
+def _remove_abandoned(database: Database, kind: str, parent: Path) -> None:
+    horizon = (utc_now() - _ABANDONED_AFTER).timestamp()
+    old = [path for path in parent.glob("*") if path.is_dir() and path.stat().st_mtime < horizon]
+    if not old:
+        return
+    with database.read() as connection:
+        known = set(connection.execute(select(Generation.name).where(Generation.kind == kind)).scalars())
+    for leftover in old:
+        if leftover.name not in known:
+            shutil.rmtree(leftover, ignore_errors=True)

@@ -10,13 +10,24 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from datetime import date
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import AliasChoices, AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MINILM = "all-MiniLM-L6-v2"
@@ -42,13 +53,22 @@ class Role(StrEnum):
 
 
 class ApiKey(BaseModel):
-    """A configured key: its name for logs, its role, and the SHA-256 of its secret (never the secret)."""
+    """A configured key: its name for logs, its role, and the SHA-256 of its secret (never the secret).
+
+    Two keys may have one name: the old and the new one while they are changed.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     role: Role
     digest: bytes
+    expires: date | None = None
+    """The last day on which it counts, in UTC."""
+
+    def is_valid_on(self, day: date) -> bool:
+        """Whether it counts on a day."""
+        return self.expires is None or day <= self.expires
 
 
 def _split(value: str, separator: str) -> list[str]:
@@ -73,7 +93,9 @@ def parse_paths(value: Any) -> Any:
 
 
 def _parse_keys(entries: Iterable[str], unit: str) -> tuple[ApiKey, ...]:
-    """Keys from `name:role:key` or `name:role:sha256:digest`; blank entries and comments are passed over.
+    """Keys from `name:role:key` or `name:role:sha256:digest`, after the role `@` and a last day where there is one.
+
+    Blank entries and comments are passed over.
 
     Raises:
         ValueError: an entry is neither. It is a secret, so the message tells only its position.
@@ -83,9 +105,14 @@ def _parse_keys(entries: Iterable[str], unit: str) -> tuple[ApiKey, ...]:
         if not entry.strip() or entry.lstrip().startswith("#"):
             continue
         parts = entry.strip().split(":", 2)
-        if len(parts) != 3 or not all(parts) or parts[1] not in set(Role):
+        role, at, until = parts[1].partition("@") if len(parts) == 3 else ("", "", "")
+        if not all(parts) or role not in set(Role):
             raise ValueError(f"{unit} {position} is not name:role:key with role reader, editor or admin")
-        name, role, secret = parts
+        try:
+            expires = date.fromisoformat(until) if at else None
+        except ValueError:
+            raise ValueError(f"{unit} {position} has no last day after the @ of its role: write 2030-12-31") from None
+        name, _, secret = parts
         scheme, _, stored = secret.partition(":")
         if scheme != "sha256":
             digest = hashlib.sha256(secret.encode()).digest()
@@ -93,11 +120,16 @@ def _parse_keys(entries: Iterable[str], unit: str) -> tuple[ApiKey, ...]:
             digest = bytes.fromhex(stored)
         else:
             raise ValueError(f"{unit} {position} has sha256: without the 64 hexadecimal digits of the key's digest")
-        keys.append(ApiKey(name=name, role=Role(role), digest=digest))
+        keys.append(ApiKey(name=name, role=Role(role), digest=digest, expires=expires))
     return tuple(keys)
 
 
-def _keys_of_file(path: Path) -> tuple[ApiKey, ...]:
+def keys_of_file(path: Path) -> tuple[ApiKey, ...]:
+    """The keys of a file, one a line.
+
+    Raises:
+        ValueError: it cannot be read, holds no key, or a line that is none.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -107,6 +139,33 @@ def _keys_of_file(path: Path) -> tuple[ApiKey, ...]:
         # An emptied file must not open the API to everybody.
         raise ValueError(f"the file of API keys {path} holds no key: write name:role:key lines, or unset it")
     return keys
+
+
+def _secret_of(path: Path, variable: str) -> str:
+    """The secret in a file, as orchestrators mount them; line ends around it are none of it."""
+    try:
+        secret = path.expanduser().read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8"
+        raise ValueError(f"{variable}: the file {path} cannot be read: {reason}") from None
+    if not secret:
+        raise ValueError(f"{variable}: the file {path} is empty")
+    return secret
+
+
+def _with_password(url: str, password: str) -> str:
+    """A database URL with a password that it does not say itself.
+
+    Raises:
+        ValueError: it says one, or names no user.
+    """
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at or ":" in user:
+        raise ValueError(
+            "LORA_MANAGER_DATABASE_PASSWORD_FILE: write the user and no password into LORA_MANAGER_DATABASE_URL"
+        )
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
 
 
 def _checked_origin(origin: str) -> str:
@@ -133,21 +192,33 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         populate_by_name=True,
+        # A setting that is refused may be a secret; the message says which one and why.
+        hide_input_in_errors=True,
     )
 
     data_dir: Path = Path("data")
     """The one folder of state: database, published generations, Dagster's home, model cache."""
-    database_url: str = ""
+    database_url: str = Field(default="", repr=False)
     """SQLAlchemy URL; empty means SQLite at `data_dir/warehouse.sqlite3`."""
+    database_url_file: Path | None = None
+    """A file that holds it; it is read into `database_url`."""
+    database_password_file: Path | None = None
+    """A file with the password of the user of `database_url`; it is written into it."""
     library_roots: Annotated[list[Path], NoDecode] = Field(default_factory=list)
-    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(default=(), repr=False)
     """`name:role:key`, comma-separated."""
+    _keys_set: tuple[ApiKey, ...] = PrivateAttr(default=())
+    """Those of the setting itself, without those of the file."""
     cors_origins: Annotated[list[str], NoDecode] = Field(default_factory=list)
     dagster_url: str = "http://127.0.0.1:3000"
     sdnext_url: AnyHttpUrl | None = None
     sdnext_auth: SecretStr | None = None
+    sdnext_auth_file: Path | None = None
+    """A file that holds it; it is read into `sdnext_auth`."""
     a1111_url: AnyHttpUrl | None = None
     a1111_auth: SecretStr | None = None
+    a1111_auth_file: Path | None = None
+    """A file that holds it; it is read into `a1111_auth`."""
     comfyui_url: AnyHttpUrl | None = None
     comfyui_workflow: Path | None = None
     """A workflow in ComfyUI's API format that generations are made with; none: text to picture."""
@@ -229,7 +300,15 @@ class Settings(BaseSettings):
     def _names(cls, value: Any) -> Any:
         return _split(value, ",") if isinstance(value, str) else value
 
-    @field_validator("rate_limit", "api_keys_file", mode="before")
+    @field_validator(
+        "rate_limit",
+        "api_keys_file",
+        "database_url_file",
+        "database_password_file",
+        "sdnext_auth_file",
+        "a1111_auth_file",
+        mode="before",
+    )
     @classmethod
     def _absent(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
@@ -290,9 +369,24 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _read_keys_file(self) -> "Settings":
-        if self.api_keys_file is not None:
-            keys = (*self.api_keys, *_keys_of_file(self.api_keys_file.expanduser()))
-            object.__setattr__(self, "api_keys", keys)
+        self._keys_set = self.api_keys
+        object.__setattr__(self, "api_keys", self.keys_now())
+        return self
+
+    @model_validator(mode="after")
+    def _read_secrets(self) -> "Settings":
+        for name in ("database_url", "sdnext_auth", "a1111_auth"):
+            file: Path | None = getattr(self, f"{name}_file")
+            if file is None:
+                continue
+            variable = f"LORA_MANAGER_{name.upper()}"
+            if getattr(self, name):
+                raise ValueError(f"{variable} and {variable}_FILE are both set: unset one")
+            secret = _secret_of(file, f"{variable}_FILE")
+            object.__setattr__(self, name, secret if name == "database_url" else SecretStr(secret))
+        if self.database_password_file is not None:
+            password = _secret_of(self.database_password_file, "LORA_MANAGER_DATABASE_PASSWORD_FILE")
+            object.__setattr__(self, "database_url", _with_password(self.database_url, password))
         return self
 
     @model_validator(mode="after")
@@ -301,6 +395,16 @@ class Settings(BaseSettings):
         object.__setattr__(self, "data_dir", self.data_dir.expanduser().resolve())
         object.__setattr__(self, "library_roots", [root.expanduser().resolve() for root in self.library_roots])
         return self
+
+    def keys_now(self) -> tuple[ApiKey, ...]:
+        """The configured keys, those of the file as it is now.
+
+        Raises:
+            ValueError: the file cannot be read, or is no file of keys.
+        """
+        if self.api_keys_file is None:
+            return self._keys_set
+        return (*self._keys_set, *keys_of_file(self.api_keys_file.expanduser()))
 
     @property
     def url(self) -> str:

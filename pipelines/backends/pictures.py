@@ -12,6 +12,7 @@ from typing import Final
 
 from warehouse.models.base import JsonObject
 from warehouse.pictures import PictureStore, UnknownPictureError, sniff
+from warehouse.pictures.decoding import pixels_of
 
 PREVIEW_BYTES: Final = 24 * 1024
 """Of a preview: it is stored with the event that tells of it, and sent to everyone who watches."""
@@ -75,12 +76,10 @@ def small(data: bytes) -> str | None:
         return base64.b64encode(data).decode()
     if found.width * found.height > _MAX_PIXELS:
         return None
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as opened:
-            picture = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError):
+        # Where the first bytes told no size, the decoder does.
+        picture = pixels_of(data, max_pixels=_MAX_PIXELS)
+    except UnknownPictureError:
         return None
     for side in _PREVIEW_SIDES:
         picture.thumbnail((side, side))

@@ -228,9 +228,9 @@ class LaneRun:
             if seen.is_due and len(self._running) < self._plugin.concurrency:
                 await self._start_jobs(backend)
                 continue
-            if self._running or self._updates or seen.next_due is not None:
+            if self._running or self._updates or seen.due_in is not None:
                 self._idle_since = time.monotonic()
-                due_in = (seen.next_due - utc_now()).total_seconds() if seen.next_due else _IDLE_POLL_SECONDS
+                due_in = _IDLE_POLL_SECONDS if seen.due_in is None else seen.due_in.total_seconds()
                 await self._rest(min(_IDLE_POLL_SECONDS, max(0.01, due_in)))
             elif self._idle_left() > 0:
                 await self._rest(min(_IDLE_POLL_SECONDS, self._idle_left()))

@@ -152,7 +152,7 @@ def _database(settings: "Settings") -> Iterator[Result]:
 def _publications(settings: "Settings") -> Iterator[Result]:
     from warehouse.contracts import PUBLISHED_KINDS
     from warehouse.engine import open_database
-    from warehouse.generations import current
+    from warehouse.generations import current, is_whole
 
     if not settings.database_url and not (settings.data_dir / "warehouse.sqlite3").exists():
         return
@@ -162,8 +162,8 @@ def _publications(settings: "Settings") -> Iterator[Result]:
             published = current(database, settings, kind)
             if published is None:
                 yield Result(kind, State.WARNING, "never published", "lora-manager sync PATH")
-            elif not published.path.is_dir():
-                found = f"the files of {published.name} are gone"
+            elif not is_whole(published):
+                found = f"the files of {published.name} are gone, or not as they were written"
                 yield Result(kind, State.ERROR, found, "lora-manager sync PATH --force")
             else:
                 yield Result(kind, State.OK, f"{published.name} of {published.created_at:%Y-%m-%d %H:%M} UTC")
@@ -196,11 +196,16 @@ def _dagster(settings: "Settings") -> Iterator[Result]:
 
 
 def _access(settings: "Settings") -> Iterator[Result]:
-    if settings.api_keys:
-        keys = ", ".join(f"{key.name} ({key.role})" for key in settings.api_keys)
-        yield Result("API keys", State.OK, keys)
-    else:
+    from serving.keys import today
+
+    if not settings.api_keys:
         yield Result("API keys", State.OK, "none: the API serves this machine alone")
+    for key in settings.api_keys:
+        until = f", until {key.expires}" if key.expires is not None else ""
+        if key.is_valid_on(today()):
+            yield Result(f"API key {key.name}", State.OK, f"{key.role}{until}")
+        else:
+            yield Result(f"API key {key.name}", State.WARNING, f"{key.role}, expired{until}", "take it out")
 
 
 PARTS: tuple[tuple[str, Callable[["Settings"], Iterator[Result]]], ...] = (

@@ -16,6 +16,8 @@ from typing import IO
 
 import psutil
 
+from warehouse.processes import started
+
 POLL_SECONDS = 0.05
 
 
@@ -24,24 +26,17 @@ class Identity:
     """A process that cannot be confused with a later one of the same number."""
 
     pid: int
-    started: float
+    started: str
+    """As `warehouse.processes` tells it: not by the clock, which may be set."""
 
     @classmethod
     def of(cls, pid: int) -> "Identity":
-        """The identity of a process that runs now.
-
-        Raises:
-            psutil.NoSuchProcess: it does not.
-        """
-        return cls(pid, psutil.Process(pid).create_time())
+        """The identity of a process that this one started and has not waited for."""
+        return cls(pid, started(pid) or "")
 
     def is_alive(self) -> bool:
         """Whether this very process still runs."""
-        try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
+        return started(self.pid) == self.started
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:

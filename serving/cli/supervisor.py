@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from serving.cli.errors import CommandError
 from serving.cli.processes import Identity, start, stop_groups, tail
@@ -46,10 +48,31 @@ class _Child:
 
 
 def _set_aside(log: Path) -> None:
-    """Copy and empty: the service goes on writing to the file it has open, at its new end."""
+    """Copy and empty: the service goes on writing to the file it has open, at its new end.
+
+    Where there is no room for a copy the log is emptied all the same: what fills the disk must not be what says so.
+    """
     if log.exists() and log.stat().st_size > LOG_LIMIT:
-        shutil.copyfile(log, log.with_suffix(".log.1"))
+        old = log.with_suffix(".log.1")
+        try:
+            shutil.copyfile(log, old)
+        except OSError:
+            old.unlink(missing_ok=True)
         os.truncate(log, 0)
+
+
+def _opened(log: Path) -> IO[bytes]:
+    """A log to write on, with a line that says when; nothing is kept where the disk takes no file.
+
+    Unbuffered: what cannot be written now must not fail again when the log is closed.
+    """
+    try:
+        opened = log.open("ab", buffering=0)
+    except OSError:
+        return Path(os.devnull).open("ab", buffering=0)
+    with suppress(OSError):
+        opened.write(f"--- started {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
+    return opened
 
 
 class Supervisor:
@@ -126,13 +149,20 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         # Whole seconds: Dagster's heartbeats are compared with it.
         child.started = float(int(time.time()))
-        with child.log.open("ab") as log:
-            log.write(f"--- started {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
-            log.flush()
+        with _opened(child.log) as log:
             child.process = start(child.service.command, log=log, environment=self._environment)
         child.identity = Identity.of(child.process.pid)
         child.ready, child.restart_at = False, None
-        self._changed({name: each.identity for name, each in self._children.items() if each.identity is not None})
+        running = {name: each.identity for name, each in self._children.items() if each.identity is not None}
+        try:
+            self._changed(running)
+        except OSError as error:
+            self._tell(f"what runs could not be noted, and a kill -9 would leave it behind: {error}")
+
+    def _tell(self, line: str) -> None:
+        # Standard error may be a file too.
+        with suppress(OSError):
+            self._say(line)
 
     def _bury(self, child: _Child, now: float) -> None:
         assert child.process is not None
@@ -150,6 +180,6 @@ class Supervisor:
             )
         delay = delays[len(child.deaths) - 1]
         child.restart_at = now + delay
-        self._say(
+        self._tell(
             f"the {child.service.title} {how}; started again in {delay:g} s. The end of {child.log}:\n{last_words}"
         )

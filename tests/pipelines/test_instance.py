@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+import pipelines.instance
 from pipelines.instance import open_instance, prepare_home, render
 from warehouse.backends import plugins
 from warehouse.contracts import Tag
@@ -17,6 +18,20 @@ def test_home_is_made_with_a_configuration_only_its_owner_may_read(settings: Set
     assert path.read_text() == render(settings)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [child.name for child in path.parent.iterdir()] == ["dagster.yaml"]
+
+
+def test_the_password_of_the_database_stands_where_dagster_does_not_show_it(tmp_path: Path) -> None:
+    url = r"postgresql://user:a%3Ab%5Cc@host/name"
+    settings = Settings(_env_file=None, data_dir=tmp_path, database_url=url)  # type: ignore[call-arg]
+    settings.dagster_home.mkdir()
+    pipelines.instance._write_password(settings)
+    file = settings.dagster_home / "pgpass"
+    assert file.read_text() == "*:*:*:*:a\\:b\\\\c\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert str(file) in render(settings)
+    assert "a:b" not in render(settings)
+    pipelines.instance._write_password(settings.model_copy(update={"database_url": "postgresql://user@host/name"}))
+    assert not file.exists()
 
 
 def test_outdated_configuration_is_written_anew(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from pipelines.resources import Warehouse, warehouse_resource
 from pipelines.stages import stage
 from warehouse.engine import Database
+from warehouse.ingest import StorageError
 from warehouse.locks import LockHeld
 from warehouse.settings import Settings
 
@@ -37,6 +38,18 @@ def test_what_passes_by_itself_is_tried_again(sqlite_database: Database, setting
 
     result, attempts = _run(sqlite_database, settings, fail, attended=False, retries=2)
     assert (result.success, attempts) == (True, 2)
+
+
+@pytest.mark.parametrize(("may_pass", "tried"), [(True, 2), (False, 1)])
+def test_a_library_whose_database_was_away_is_tried_again_and_one_whose_disk_is_full_is_not(
+    sqlite_database: Database, settings: Settings, may_pass: bool, tried: int
+) -> None:
+    def fail(attempt: int) -> None:
+        if attempt == 1:
+            raise StorageError("the database could not be written", may_pass=may_pass)
+
+    result, attempts = _run(sqlite_database, settings, fail, attended=False, retries=2)
+    assert (result.success, attempts) == (may_pass, tried)
 
 
 def test_what_would_fail_again_is_not_tried_again(sqlite_database: Database, settings: Settings) -> None:

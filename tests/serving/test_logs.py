@@ -91,3 +91,23 @@ def _wait_for(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
         except httpx.ConnectError:
             time.sleep(0.05)
     raise RuntimeError("the server did not start")
+
+
+@pytest.mark.parametrize("style", [logs.JsonLines, logs.TextLines])
+@pytest.mark.parametrize(
+    "message",
+    [
+        '127.0.0.1:1 - "WebSocket /ws/progress?api_key=s3cret" [accepted]',
+        '127.0.0.1:1 - "WebSocket /ws/progress?a=b&API_KEY=s3cret&c=d" 403',
+        "< GET /ws/progress?api_key=s3cret HTTP/1.1",
+        "< X-API-Key: s3cret",
+        "< authorization: Bearer s3cret",
+        "GET /preview?expires=1&signature=s3cret",
+    ],
+)
+def test_what_others_log_of_a_request_loses_its_keys(style: type[logging.Formatter], message: str) -> None:
+    error = ValueError(message)
+    trace = (ValueError, error, None)
+    line = style().format(logging.LogRecord("uvicorn.error", logging.INFO, "", 0, message, (), trace))
+    assert "s3cret" not in line
+    assert line.count("…") == 2

@@ -19,18 +19,23 @@ PRINT = {"prompt": "a knight", "mode": "cli"}
 
 
 class FakeDagster:
-    """Answers the one mutation, and notes it."""
+    """Answers the one mutation, and notes it; says of its daemon what Dagster does for half an hour after its death."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.answer: dict[str, Any] = {"__typename": "LaunchRunSuccess", "run": {"runId": "r"}}
+        self.heartbeat = time.time()
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                fake.asked.append(content["variables"]["parameters"])
-                body = json.dumps({"data": {"launchRun": fake.answer}}).encode()
+                if "variables" in content:
+                    fake.asked.append(content["variables"]["parameters"])
+                    data = {"launchRun": fake.answer}
+                else:
+                    data = fake.state()
+                body = json.dumps({"data": data}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -41,6 +46,11 @@ class FakeDagster:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def state(self) -> dict[str, Any]:
+        """What Dagster says of itself."""
+        daemon = {"daemonType": "SENSOR", "required": True, "healthy": True, "lastHeartbeatTime": self.heartbeat}
+        return {"version": "1", "instance": {"daemonHealth": {"allDaemonStatuses": [daemon]}}}
 
 
 @pytest.fixture
@@ -112,3 +122,13 @@ def test_without_dagster_a_delivery_waits_and_the_next_one_asks_again(
     if broken == "refuses":
         _until(lambda: len(dagster.asked) == 2)
     assert client.get("/api/v1/deliveries", params={"status": "pending"}).json()["total"] == 2
+
+
+@pytest.mark.parametrize(("silent", "said"), [(60, "ready"), (600, "daemon_down")])
+def test_a_daemon_that_says_nothing_is_down_long_before_dagster_says_so(
+    sqlite_database: Database, serve: Callable[..., httpx.Client], dagster: FakeDagster, silent: float, said: str
+) -> None:
+    dagster.heartbeat = time.time() - silent
+    checks = serve(sqlite_database, dagster_url=dagster.url).get("/health/ready").json()["checks"]
+    assert checks["dagster"]["status"] == said
+    assert ("is dagster-daemon running?" in checks["dagster"]["detail"]) is (said == "daemon_down")

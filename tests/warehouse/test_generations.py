@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import OperationalError
 
 from warehouse.engine import Database
 from warehouse.generations import Manifest, PublicationError, collect, current, current_pk, publish, roll_back
@@ -75,8 +77,48 @@ def test_collecting_keeps_the_newest_and_the_current(database: Database, setting
     abandoned.mkdir()
     yesterday = time.time() - 2 * 86_400
     os.utime(abandoned, (yesterday, yesterday))
+    whole = settings.generations_dir / KIND / "never-recorded"
+    whole.mkdir()
+    os.utime(whole, (yesterday, yesterday))
+    fresh = settings.generations_dir / KIND / "being-recorded"
+    fresh.mkdir()
+    os.utime(published[4].path, (yesterday, yesterday))
     assert set(collect(database, settings, KIND, keep=2)) == {item.name for item in published[1:3]}
     kept = {path.name for path in (settings.generations_dir / KIND).iterdir()}
-    assert kept == {published[0].name, published[3].name, published[4].name}
+    assert kept == {published[0].name, published[3].name, published[4].name, fresh.name}
     with pytest.raises(LookupError):
         roll_back(database, KIND, published[1].name)
+
+
+def test_a_commit_whose_answer_was_lost_takes_no_files_from_the_pointer(database: Database, settings: Settings) -> None:
+    publish(database, settings, KIND, _build("one"))
+
+    @event.listens_for(database.engine, "commit")
+    def _lose(connection: Connection) -> None:
+        # As when the server commits and is gone before it says so.
+        connection.connection.driver_connection.commit()  # type: ignore[union-attr]
+        raise OperationalError("COMMIT", {}, Exception("the connection was lost"))
+
+    with pytest.raises(OperationalError):
+        publish(database, settings, KIND, _build("two"))
+    event.remove(database.engine, "commit", _lose)
+    now = current(database, settings, KIND)
+    assert now is not None
+    assert now.manifest["content"] == "two"
+    assert (now.path / "data.txt").read_text() == "two"
+
+
+def test_a_commit_that_failed_leaves_no_files(database: Database, settings: Settings) -> None:
+    first = publish(database, settings, KIND, _build("one"))
+
+    @event.listens_for(database.engine, "commit")
+    def _fail(_connection: Connection) -> None:
+        raise OperationalError("COMMIT", {}, Exception("the disk is full"))
+
+    with pytest.raises(OperationalError):
+        publish(database, settings, KIND, _build("two"))
+    event.remove(database.engine, "commit", _fail)
+    now = current(database, settings, KIND)
+    assert now is not None
+    assert now.name == first.name
+    assert [path.name for path in (settings.generations_dir / KIND).iterdir()] == [first.name]

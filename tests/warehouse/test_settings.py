@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy.engine import make_url
 
 from warehouse.settings import Role, Settings, parse_paths
 
@@ -107,3 +108,58 @@ def test_blank_settings_are_absent_and_proxies_are_networks(monkeypatch: pytest.
     assert (settings.rate_limit, settings.api_keys_file) == (None, None)
     with pytest.raises(ValidationError):
         make(monkeypatch, TRUSTED_PROXIES="*")
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "secret"
+    file.write_text(text)
+    return file
+
+
+def test_secrets_may_stand_in_files(tmp_path: Path) -> None:
+    auth = Settings(_env_file=None, sdnext_auth_file=_file(tmp_path, "user:pass\n")).sdnext_auth  # type: ignore[call-arg]
+    assert auth is not None
+    assert auth.get_secret_value() == "user:pass"
+    url = "postgresql://user:pw@host/name"
+    assert Settings(_env_file=None, database_url_file=_file(tmp_path, url)).database_url == url  # type: ignore[call-arg]
+    settings = Settings(  # type: ignore[call-arg]
+        _env_file=None,
+        database_url="postgresql://user@host:5433/name?sslmode=require",
+        database_password_file=_file(tmp_path, "p@ss/wörd\r\n"),
+    )
+    parsed = make_url(settings.url)
+    assert (parsed.username, parsed.password, parsed.host, parsed.port) == ("user", "p@ss/wörd", "host", 5433)
+    assert parsed.query == {"sslmode": "require"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"sdnext_auth": "a:b-secret", "sdnext_auth_file": "x"}, "LORA_MANAGER_SDNEXT_AUTH_FILE are both set"),
+        ({"database_url_file": "nowhere"}, "LORA_MANAGER_DATABASE_URL_FILE: the file nowhere cannot be read"),
+        ({"database_url": "postgresql://u:b-secret@h/n", "database_password_file": "x"}, "the user and no password"),
+        ({"database_password_file": "x"}, "the user and no password"),
+        ({"api_keys": "ann:reader@b-secret:key"}, "entry 1 has no last day"),
+    ],
+)
+def test_what_is_wrong_with_a_secret_is_said_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").write_text("b-secret")
+    with pytest.raises(ValidationError) as refused:
+        Settings(_env_file=None, **fields)  # type: ignore[arg-type]
+    assert said in str(refused.value)
+    assert "b-secret" not in str(refused.value)
+
+
+def test_settings_show_no_secret() -> None:
+    shown = repr(
+        Settings(  # type: ignore[call-arg]
+            _env_file=None,
+            database_url="postgresql://u:b-secret@h/n",
+            api_keys="ann:reader:b-secret",
+            sdnext_auth="u:b-secret",
+        )
+    )
+    assert "b-secret" not in shown

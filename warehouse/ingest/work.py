@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy.exc import OperationalError
 
+from warehouse.availability import Unavailability, unavailability
 from warehouse.engine import Database
 from warehouse.locks import exclusive
 
@@ -20,7 +21,15 @@ _OBJECTS_BETWEEN_COLLECTIONS: Final = 100_000
 
 
 class StorageError(RuntimeError):
-    """The database could not be read or written. What was committed before is kept."""
+    """The database could not be read or written. What was committed before is kept.
+
+    Attributes:
+        may_pass: whether the same work may succeed soon by itself: the database was away or busy, not full.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 @contextmanager
@@ -39,7 +48,8 @@ def alone(database: Database) -> Iterator[None]:
         reason = str(error.orig).strip().splitlines()[0] if error.orig is not None else str(error)
         raise StorageError(
             f"the database {where} could not be written ({reason}). Free disk space, or check that it can be reached, "
-            "and sync again: everything committed so far is kept and is not done twice"
+            "and sync again: everything committed so far is kept and is not done twice",
+            may_pass=unavailability(error) in (Unavailability.BUSY, Unavailability.GONE),
         ) from error
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
+from warehouse.dialects import shared_now
 from warehouse.jobs.changes import Change, EventType, JobStatus, record, status_event, want
 from warehouse.models import Job, Lane, utc_now
 from warehouse.models.base import JsonObject
@@ -49,8 +50,8 @@ class Look:
     """Whether a job can be started now."""
     wanted: int
     """The lane's counter before the look: leaving is safe only while it is the same."""
-    next_due: datetime | None
-    """When the earliest repeated attempt is due; None if none waits for its time."""
+    due_in: timedelta | None
+    """Until the earliest repeated attempt is due; None if none waits for its time."""
 
 
 _COLUMNS = (
@@ -68,15 +69,17 @@ def look(connection: Connection, lane: str) -> Look:
     """Look into a lane, changing nothing."""
     # First of all: what comes after it is seen below, or changes it.
     wanted = connection.execute(select(Lane.wanted).where(Lane.name == lane)).scalar() or 0
-    waiting = select(Job.pk).where(Job.lane == lane, is_due(utc_now())).limit(1)
+    now = shared_now(connection)
+    waiting = select(Job.pk).where(Job.lane == lane, is_due(now)).limit(1)
     later = select(func.min(Job.not_before)).where(Job.lane == lane, Job.status == JobStatus.PENDING.value)
     is_waiting = connection.execute(waiting).first() is not None
-    return Look(is_waiting, wanted, connection.execute(later).scalar())
+    next_due = connection.execute(later).scalar()
+    return Look(is_waiting, wanted, None if next_due is None else next_due - now)
 
 
 def claim(connection: Connection, lane: str, holder: str, run_id: str | None, *, limit: int) -> list[ClaimedJob]:
     """Take up to `limit` due jobs of a lane, the most urgent first, under a lease."""
-    now = utc_now()
+    now = shared_now(connection)
     due = (
         select(Job.pk)
         .where(Job.lane == lane, is_due(now))

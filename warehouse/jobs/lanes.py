@@ -11,10 +11,11 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, select, update
 
+from warehouse.dialects import shared_now
 from warehouse.engine import AnyRow
 from warehouse.jobs.changes import notify, want
 from warehouse.jobs.claiming import LEASE, give_back, in_flight_of
-from warehouse.models import Job, Lane, utc_now
+from warehouse.models import Job, Lane
 from warehouse.processes import is_holder_gone
 
 HEARTBEAT = timedelta(seconds=5)
@@ -51,7 +52,8 @@ class LaneState:
 
     def needs_run(self, now: datetime) -> bool:
         """Whether a run should be asked for, were there work: none is there, and none is on its way."""
-        on_its_way = self.requested_at is not None and now - self.requested_at < REQUEST_PATIENCE
+        # A request of the future was made before the clock was set back.
+        on_its_way = self.requested_at is not None and abs(now - self.requested_at) < REQUEST_PATIENCE
         return not self.is_alive and not on_its_way
 
 
@@ -62,7 +64,8 @@ _COLUMNS = (
 
 
 def _is_alive(holder: str | None, heartbeat_at: datetime | None, now: datetime) -> bool:
-    if holder is None or heartbeat_at is None or now - heartbeat_at > LEASE:
+    # A sign of life from the future was given before the clock was set back: who lives gives another soon.
+    if holder is None or heartbeat_at is None or abs(now - heartbeat_at) > LEASE:
         return False
     return not is_holder_gone(holder)
 
@@ -76,19 +79,19 @@ def _state(row: AnyRow, now: datetime) -> LaneState:
 def lane_state(connection: Connection, lane: str) -> LaneState | None:
     """A lane; None while it never had a job."""
     row = connection.execute(select(*_COLUMNS).where(Lane.name == lane)).first()
-    return None if row is None else _state(row, utc_now())
+    return None if row is None else _state(row, shared_now(connection))
 
 
 def lane_states(connection: Connection) -> list[LaneState]:
     """Every lane, by name."""
-    now = utc_now()
+    now = shared_now(connection)
     return [_state(row, now) for row in connection.execute(select(*_COLUMNS).order_by(Lane.name))]
 
 
 def take_lane(connection: Connection, lane: str, kind: str, holder: str, run_id: str | None) -> TakenLane:
     """Become the one run of a lane, unless a living one is. What a lost predecessor had in hand is given back."""
     want(connection, lane, kind)
-    now = utc_now()
+    now = shared_now(connection)
     row = connection.execute(select(*_COLUMNS).where(Lane.name == lane).with_for_update()).one()
     state = _state(row, now)
     if state.is_alive:
@@ -123,7 +126,7 @@ def beat(connection: Connection, lane: str, holder: str, *, linger_until: dateti
     Returns:
         Whether the lane is still its own.
     """
-    now = utc_now()
+    now = shared_now(connection)
     connection.execute(
         update(Job)
         .where(Job.lane == lane, Job.status == "running", in_flight_of(holder))
@@ -166,7 +169,7 @@ def ask_for_run(connection: Connection, lane: str) -> bool:
         Whether to ask: no living run works on the lane, and none is on its way.
     """
     row = connection.execute(select(*_COLUMNS).where(Lane.name == lane).with_for_update()).first()
-    now = utc_now()
+    now = shared_now(connection)
     if row is None or not _state(row, now).needs_run(now):
         return False
     connection.execute(update(Lane).where(Lane.name == lane).values(requested_at=now))

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
 
+from warehouse.dialects import shared_now
 from warehouse.engine import Database
 from warehouse.jobs.changes import Change, EventType, JobStatus, count
 from warehouse.jobs.claiming import give_back
@@ -20,8 +21,8 @@ TICKS_KEPT = timedelta(days=1)
 
 def expire_leases(database: Database) -> list[str]:
     """Give back the jobs whose holder has given no sign of life; returns the lanes in which jobs wait again."""
-    lost = Job.lease_expires_at < utc_now()
     with database.read() as connection:
+        lost = Job.lease_expires_at < shared_now(connection)
         if connection.execute(select(Job.pk).where(Job.status == "running", lost).limit(1)).first() is None:
             return []
     with database.write() as connection:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 
 from warehouse.engine import Database
 from warehouse.evaluation.spot import spot_check
-from warehouse.generations import Manifest, Published, current, publish
+from warehouse.generations import FILES, Manifest, Published, current, digests, publish, require_whole
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.lexical import index, tokens
 from warehouse.lexical.tokens import FIELDS, Document, Field
@@ -176,6 +176,7 @@ def _build(
         "quality": {"queries": found.queries, "recall@10": asdict(found.recall_at_10)},
         "weights": dict(index.WEIGHTS),
         "source": _source(),
+        FILES: digests(folder),
     }
 
 
@@ -214,6 +215,7 @@ def _is_usable(before: Published) -> bool:
     if before.manifest.get("source") != _source():
         return False
     try:
+        require_whole(before)
         return index.LexicalIndex(before.path / INDEX_FOLDER).count == len(load_states(before.path))
     except OSError as error:
         _log.warning("the word index %s is damaged and is written anew: %s", before.name, error)

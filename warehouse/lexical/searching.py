@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from warehouse.engine import Database
-from warehouse.generations import Published, current, current_pk
+from warehouse.generations import Published, current, current_pk, require_whole
 from warehouse.lexical.index import Hit, LexicalIndex
 from warehouse.lexical.newer import NOTHING, Newer
 from warehouse.lexical.publishing import INDEX_FOLDER, KIND, load_states
@@ -61,6 +61,7 @@ class _Open:
         Raises:
             OSError: it is damaged, or its files are gone.
         """
+        require_whole(published)
         manifest = published.manifest
         return cls(
             pk=published.pk,

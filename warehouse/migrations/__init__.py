@@ -10,8 +10,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, func, select
 
 from warehouse.engine import Database
+
+_SCHEMA_LOCK = 0x10AA_5C8E
+"""Key of the advisory lock of whoever changes a schema; not that of events (`jobs.changes`)."""
 
 
 class SchemaError(RuntimeError):
@@ -38,12 +42,23 @@ def revision_of(database: Database) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+def take_turn(connection: Connection) -> None:
+    """Wait until no other process changes a schema of this database, until the end of the transaction.
+
+    On SQLite a transaction that writes is alone anyway. On PostgreSQL two that make the same table at once do not wait
+    for each other: one of them fails.
+    """
+    if connection.dialect.name != "sqlite":
+        connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+
+
 def upgrade(database: Database, revision: str = "head") -> None:
     """Bring a database up to a revision. Safe to call when it is there already."""
     config = _config()
     if revision == "head" and revision_of(database) == head():
         return
     with database.write() as connection:
+        take_turn(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 
@@ -52,6 +67,7 @@ def downgrade(database: Database, revision: str) -> None:
     """Take a database back down to a revision (`base` removes every table)."""
     config = _config()
     with database.write() as connection:
+        take_turn(connection)
         config.attributes["connection"] = connection
         command.downgrade(config, revision)
 

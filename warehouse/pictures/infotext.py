@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from warehouse.pictures.formats import PictureFormat, sniff
+from warehouse.pictures.formats import PictureFormat, UnknownPictureError, sniff
 
 _EXIF_IFD: Final = 0x8769
 _USER_COMMENT: Final = 0x9286
@@ -64,13 +64,15 @@ def with_infotext(data: bytes, text: str) -> bytes:
     """A copy of a picture that carries a text, its pixels untouched.
 
     Raises:
-        UnknownPictureError: the bytes are no picture.
+        UnknownPictureError: the bytes are no picture, or its header says no size.
     """
     found = sniff(data)
     if found.format is PictureFormat.PNG:
         return _in_png(data, text)
     if found.format is PictureFormat.JPEG:
         return _in_jpeg(data, _exif(text))
+    if not found.width or not found.height:
+        raise UnknownPictureError("the header of the WebP says no size")
     return _in_webp(data, _exif(text), found.width, found.height)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from warehouse.generations import Published
+from warehouse.generations import DamagedError, Published, require_whole
 from warehouse.vectors.indices import INDEX_FILE, NUMBERS_FILE
 from warehouse.vectors.layout import Layout
 from warehouse.vectors.recall import search_parameters
@@ -62,15 +62,20 @@ def open_index(published: Published) -> OpenIndex:
     """Open a generation; large ones are mapped, so that processes share their pages.
 
     Raises:
-        RuntimeError: its index is missing or damaged (FAISS says how). OSError: another file is.
+        DamagedError: its files are not those that were published.
     """
     import faiss
     import numpy as np
 
+    require_whole(published)
     manifest = published.manifest
     nprobe = int(manifest["nprobe"])
     path = str(published.path / INDEX_FILE)
-    index = faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC) if nprobe else faiss.read_index(path)
+    try:
+        index = faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC) if nprobe else faiss.read_index(path)
+        numbers = np.load(published.path / NUMBERS_FILE, mmap_mode="r")
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise DamagedError(published, str(error)) from error
     return OpenIndex(
         pk=published.pk,
         name=published.name,
@@ -79,5 +84,5 @@ def open_index(published: Published) -> OpenIndex:
         last_embedding=int(manifest["source"]["last_embedding"]),
         nprobe=nprobe,
         index=index,
-        numbers=np.load(published.path / NUMBERS_FILE, mmap_mode="r"),
+        numbers=numbers,
     )

@@ -15,13 +15,12 @@ import psutil
 from sqlalchemy import Connection
 
 from warehouse.engine import Database
-from warehouse.generations import Manifest, Published, current, publish
+from warehouse.generations import FILES, Manifest, Published, current, digests, is_whole, publish
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.models import Embedding
 from warehouse.settings import Settings
 from warehouse.vectors import tuned
 from warehouse.vectors.encoders.onnx_encoder import usable_cores
-from warehouse.vectors.encoders.weights import file_sha256
 from warehouse.vectors.layout import Layout
 from warehouse.vectors.recall import RecallMeter
 from warehouse.vectors.stored import counts_of, layout_of, newest_pk, stream_rows
@@ -98,7 +97,7 @@ def publish_index(
 ) -> Published:
     """Build the index over all current vectors and make it the current generation.
 
-    Nothing is built where the current generation was made from the same vectors, unless forced.
+    Nothing is built where the current generation was made from the same vectors and is whole, unless forced.
 
     Raises:
         RecallTooLowError: measured recall is below `settings.recall_floor`.
@@ -108,7 +107,7 @@ def publish_index(
     with database.read() as connection:
         source = _source(connection, layout_of(connection, producers))
         before = current(database, settings, KIND)
-        if not force and before is not None and before.manifest.get("source") == source and before.path.is_dir():
+        if not force and before is not None and before.manifest.get("source") == source and is_whole(before):
             return before
         return publish(
             database,
@@ -161,7 +160,7 @@ def _build(
     held = np.concatenate([np.empty(0, dtype=np.int64), *added])
     np.save(folder / NUMBERS_FILE, held)
     path = folder / INDEX_FILE
-    faiss.write_index(index, str(path))
+    _write(index, path)
     del index
     # What will be served is what was written, so that is what is measured.
     written = faiss.read_index(str(path))
@@ -181,10 +180,20 @@ def _build(
         "recall": recalls,
         "seconds": round(time.monotonic() - started, 3),
         "bytes": path.stat().st_size,
-        "files": {name: file_sha256(folder / name) for name in (INDEX_FILE, NUMBERS_FILE)},
+        FILES: digests(folder),
         "models": {part.space.value: part.model_name for part in layout.parts},
         "source": source,
     }
+
+
+def _write(index: Any, path: Path) -> None:
+    import faiss
+
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        # FAISS has no other error than this one, and says of which of its lines.
+        raise OSError(f"{path.name} could not be written, the disk is full or failing ({error})") from error
 
 
 def _tune(

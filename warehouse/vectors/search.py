@@ -289,7 +289,7 @@ class Recommender:
         try:
             published = current(self._database, self._settings, KIND)
             index = open_index(published) if published is not None else None
-        except (OSError, RuntimeError):
+        except OSError:
             if self._fresh is None:
                 raise
             self._reopen_at = time.monotonic() + _REOPEN_SECONDS

@@ -34,7 +34,7 @@ def test_children_of_a_killed_one_are_ended_and_nobody_else(tmp_path: Path) -> N
     try:
         folder = RunFolder(tmp_path)
         folder.folder.mkdir()
-        recycled = Identity(stranger.pid, Identity.of(stranger.pid).started - 100)
+        recycled = Identity(stranger.pid, "1" + Identity.of(stranger.pid).started)
         folder.write("http://127.0.0.1:8000", {"api": Identity.of(orphan.pid), "daemon": recycled})
         with folder.hold():
             assert orphan.wait(timeout=10) < 0

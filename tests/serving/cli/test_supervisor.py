@@ -1,6 +1,7 @@
 """The supervisor, with real processes that die, hang, and have children of their own."""
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -150,10 +151,37 @@ def test_a_long_log_is_set_aside_while_its_service_goes_on_writing(
     watched.until(lambda: log.read_bytes()[:1] == b"x")
 
 
+def test_a_full_disk_ends_nothing(
+    tmp_path: Path, watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "LOG_LIMIT", 1000)
+    monkeypatch.setattr(supervision, "_LOG_LOOK_SECONDS", 0.1)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    watched = watch(python("worker", SLEEP))
+    watched.until(lambda: "worker" in watched.running)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    log = tmp_path / "logs" / "worker.log"
+    log.write_text("x" * 2000)
+    watched.until(lambda: log.stat().st_size == 0)
+    assert not log.with_suffix(".log.1").exists()
+
+    # Started again, it can neither write a log nor be noted.
+    monkeypatch.setattr(watched.supervisor, "_changed", full)
+    log.unlink()
+    log.mkdir()
+    os.kill(watched.running["worker"].pid, signal.SIGKILL)
+    watched.until(lambda: any("could not be noted" in line for line in watched.said))
+    assert watched.supervisor.waiting_for == ["worker"]
+    watched.until(lambda: not watched.supervisor.waiting_for)
+
+
 def test_a_process_is_not_confused_with_a_later_one_of_its_number() -> None:
     own = Identity.of(os.getpid())
     assert own.is_alive()
-    assert not Identity(own.pid, own.started - 1).is_alive()
+    assert not Identity(own.pid, "1" + own.started).is_alive()
 
 
 def test_what_we_ignore_a_child_hears(watch: Callable[..., Watched]) -> None:

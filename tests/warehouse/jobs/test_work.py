@@ -67,8 +67,8 @@ def test_another_attempt_waits_for_its_time(database: Database) -> None:
     assert take(database) == []
     seen = peek(database)
     assert not seen.is_due
-    assert seen.next_due is not None
-    assert timedelta(seconds=25) < seen.next_due - utc_now() <= timedelta(seconds=30)
+    assert seen.due_in is not None
+    assert timedelta(seconds=25) < seen.due_in <= timedelta(seconds=30)
     with database.write() as connection:
         connection.execute(update(Job).values(not_before=utc_now()))
     (again,) = take(database)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,6 +199,14 @@ def test_a_damaged_index_is_done_without_and_the_next_one_is_taken(
     assert found(searcher, database, "secret7") == [library[7]]
 
 
+def flip(path: Path) -> None:
+    """Turn one bit in the middle of a file, whose length and times stay."""
+    stat, data = path.stat(), bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
 def _remove(published: Published, pattern: str) -> None:
     files = list(published.path.rglob(pattern))
     assert files
@@ -226,9 +235,27 @@ def test_a_damaged_index_stops_no_question_and_is_written_anew_by_the_next_publi
     assert found(LexicalSearcher(sqlite_database, settings), sqlite_database, "secret1") == [pk]
 
 
+def test_a_flipped_bit_is_found_before_anything_is_asked(sqlite_database: Database, settings: Settings) -> None:
+    pk = add(sqlite_database, 1, "One", "a secret1 place")
+    whole = publish_words(sqlite_database, settings)
+    searcher = LexicalSearcher(sqlite_database, settings)
+    assert found(searcher, sqlite_database, "secret1") == [pk]
+    broken = publish_words(sqlite_database, settings, force=True)
+    for path in (broken.path / publishing.INDEX_FOLDER).glob("*.store"):
+        flip(path)
+    # The generation before goes on answering, where it is open; who comes new does without.
+    assert found(searcher, sqlite_database, "secret1") == [pk]
+    assert searcher._open is not None
+    assert searcher._open.pk == whole.pk
+    assert found(LexicalSearcher(sqlite_database, settings), sqlite_database, "secret1") == []
+    assert publish_words(sqlite_database, settings).manifest["anew"]
+
+
 def test_damage_that_only_a_question_finds_is_told_once_and_then_done_without(
-    sqlite_database: Database, settings: Settings
+    sqlite_database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As if it came after the index was opened.
+    monkeypatch.setattr("warehouse.lexical.searching.require_whole", lambda _: None)
     pks = [add(sqlite_database, number, f"Name{number}", "red sky, a dragon") for number in range(300)]
     published = publish_words(sqlite_database, settings)
     for path in (published.path / publishing.INDEX_FOLDER).glob("*.idx"):

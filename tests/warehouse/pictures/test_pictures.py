@@ -14,6 +14,7 @@ from warehouse.engine import Database
 from warehouse.models import GeneratedImage, utc_now
 from warehouse.pictures import Infotext, PictureFormat, PictureStore, UnknownPictureError, sniff, with_infotext
 from warehouse.pictures.collecting import collect_pictures
+from warehouse.pictures.decoding import pixels_of
 
 FORMATS = ["PNG", "JPEG", "WEBP", "WEBP lossless"]
 
@@ -152,3 +153,26 @@ def test_the_text_quotes_what_holds_its_separators() -> None:
             'LoRA ids: "ink: 0190a6f2-7c1e-7b5a-9c55-0b8f6f2f7f11", Version: LoRA Manager'
         ),
     ]
+
+
+@pytest.mark.parametrize("cut", [12, 16, 20, 24])
+def test_a_webp_whose_header_says_no_size_is_told_and_no_other_error(cut: int) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 5)).save(stream, "WEBP")
+    with pytest.raises(UnknownPictureError):
+        with_infotext(stream.getvalue()[:cut], "a knight")
+
+
+def test_pixels_are_bounded_and_broken_pictures_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "preview.png"
+    Image.new("RGB", (300, 200)).save(path)
+    assert pixels_of(path).size == (300, 200)
+    with pytest.raises(UnknownPictureError, match="300 × 200 pixels are too many"):
+        pixels_of(path, max_pixels=1000)
+    whole = path.read_bytes()
+    for broken in (whole[:40], whole[:-30], b"", whole.replace(b"IDAT", b"IDAX")):
+        with pytest.raises(UnknownPictureError):
+            pixels_of(broken)
+    # Pillow would hand it to another program.
+    with pytest.raises(UnknownPictureError):
+        pixels_of(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n%%EOF\n")

@@ -1,17 +1,21 @@
 """Answers are those of exact search, follow what was written a moment ago, and never show what they must not."""
 
+import os
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import delete, insert, select, update
 
+from tests.warehouse.lexical.test_publishing import flip
 from tests.warehouse.vectors import library
 from tests.warehouse.vectors.conftest import COUNT
 from warehouse import facets
 from warehouse.engine import Database
-from warehouse.generations import roll_back
+from warehouse.generations import DamagedError, roll_back
 from warehouse.models import Adapter, AdapterDetail, Embedding
 from warehouse.settings import Settings
 from warehouse.vectors import (
@@ -26,7 +30,7 @@ from warehouse.vectors import (
     publish_index,
     search,
 )
-from warehouse.vectors.indices import INDEX_FILE
+from warehouse.vectors.indices import INDEX_FILE, NUMBERS_FILE
 from warehouse.vectors.stored import vectors_of
 
 EVEN = dict.fromkeys(SpaceName, 1.0)
@@ -222,13 +226,43 @@ def test_a_damaged_generation_leaves_the_one_before_it_answering(
     library.fill(filled, library.adapter(COUNT + 1))
     _embed(filled, settings)
     assert recommender.similar(7, k=10).searched == COUNT + 1
-    with pytest.raises((OSError, RuntimeError)):
+    with pytest.raises(DamagedError):
         Recommender(filled, settings).similar(7)
     (second.path / "away").rename(second.path / INDEX_FILE)
     assert recommender.similar(7, k=10).generation == first.name
     monkeypatch.setattr(search, "_REOPEN_SECONDS", 0.0)
     recommender._reopen_at = 0.0
     assert recommender.similar(7, k=10).generation == second.name
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [flip, _cut, Path.unlink])
+@pytest.mark.parametrize("name", [INDEX_FILE, NUMBERS_FILE])
+def test_a_damaged_file_is_refused_and_the_next_publication_makes_it_anew(
+    sqlite_database: Database,
+    settings: Settings,
+    embedded: list[dict[str, Any]],
+    damage: Callable[[Path], None],
+    name: str,
+) -> None:
+    library.fill(sqlite_database, *(library.adapter(pk) for pk in range(1, COUNT + 1)))
+    with sqlite_database.write() as connection:
+        connection.execute(insert(Embedding.__table__), embedded)
+    first = publish_index(sqlite_database, settings)
+    recommender = Recommender(sqlite_database, settings)
+    before = recommender.similar(7, k=10)
+    broken = publish_index(sqlite_database, settings, force=True)
+    damage(broken.path / name)
+    during = recommender.similar(7, k=10)
+    assert (during.generation, during.matches) == (first.name, before.matches)
+    with pytest.raises(DamagedError, match=rf"{broken.name} is damaged: {name} .*`lora-manager sync`"):
+        Recommender(sqlite_database, settings).similar(7)
+    mended = publish_index(sqlite_database, settings)
+    assert mended.pk > broken.pk
+    assert Recommender(sqlite_database, settings).similar(7, k=10).matches == before.matches
 
 
 def test_a_vector_that_commits_after_a_newer_one_is_found_at_once(filled: Database, settings: Settings) -> None:

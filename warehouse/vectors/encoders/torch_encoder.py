@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warehouse.pictures.decoding import pixels_of
+from warehouse.pictures.formats import UnknownPictureError
 from warehouse.vectors.devices import Device
 from warehouse.vectors.encoders.batching import unique_texts
 from warehouse.vectors.encoders.protocol import EncoderError, EncoderIdentity, Progress
@@ -93,14 +95,12 @@ class TorchEncoder:
     def encode_images(self, paths: Sequence[Path]) -> tuple[list[int], NDArray[np.float32]]:
         """Positions of the images that could be read, and their unit vectors, float32, one row per position."""
         import numpy as np
-        from PIL import Image, UnidentifiedImageError
 
         positions, images = [], []
         for position, path in enumerate(paths):
             try:
-                with Image.open(path) as image:
-                    images.append(image.convert("RGB"))
-            except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError):
+                images.append(pixels_of(path))
+            except UnknownPictureError:
                 continue
             positions.append(position)
         if not images:

@@ -1,0 +1,29 @@
+"""The run of the lane `http`, as Dagster starts one, in a process of its own; without Dagster, which it does not need.
+
+python -m tests.failures.lane LINGER_SECONDS
+"""
+
+import asyncio
+import logging
+import sys
+from datetime import timedelta
+
+from pipelines.jobs.lanes import LaneRun, Limits
+from warehouse.backends import plugins
+from warehouse.engine import open_database
+from warehouse.settings import get_settings
+
+
+def main() -> None:
+    """Work until nothing has come for a while; prints why it left."""
+    logging.basicConfig(level=logging.WARNING)
+    settings = get_settings()
+    limits = Limits(timedelta(seconds=float(sys.argv[1])))
+    run = LaneRun(
+        open_database(settings), settings, plugins()["http"], run_id=None, report=lambda _: None, limits=limits
+    )
+    print(asyncio.run(run.run()).value)
+
+
+if __name__ == "__main__":
+    main()
