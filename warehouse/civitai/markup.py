@@ -52,12 +52,16 @@ _SPELLED: Final[dict[str, str]] = (
 )
 
 # Markup of which it is known what the cleaner makes of it: attribute-free elements of the allow-list, closed in order
-# and nested in few ways, which it gives back as they are; texts that a serialiser spells as they are but for quotes;
-# and links as editors write them, to addresses that no parser refuses. The quantifiers are possessive, hence linear.
-_PLAIN_TEXT: Final = r"[^<>&\r\xa0]++|&(?:amp|lt|gt|nbsp|quot|#39);"
-_ADDRESS: Final = (
-    r"https?://(?:[a-z0-9]++(?:-[a-z0-9]++)*+\.)++[a-z]{2,63}+(?:/(?:[A-Za-z0-9/._~?=%#+,:@!$*;-]++|&amp;)*+)?+"
-)
+# and nested in few ways, which it gives back as they are; texts that a serialiser spells as they are but for some
+# entities; and links as editors write them, to addresses that no parser refuses. The quantifiers are possessive, hence
+# linear.
+_ENTITIES: Final = {
+    "#39": "'", "bull": "•", "copy": "©", "hellip": "…", "ldquo": "“", "lsquo": "‘", "mdash": "—", "ndash": "–",
+    "quot": '"', "rdquo": "”", "rsquo": "’",
+}  # fmt: skip
+"""Those that a serialiser does not write, but the character itself."""
+_ENTITY: Final = re.compile(rf"&({'|'.join(_ENTITIES)});")
+_PLAIN_TEXT: Final = rf"[^<>&\r\xa0]++|&(?:amp|lt|gt|nbsp|{'|'.join(_ENTITIES)});"
 _INLINE_NAMES: Final = ("strong", "em", "b", "i", "u", "s", "code")
 
 
@@ -65,16 +69,20 @@ def _elements(names: Iterable[str], content: str) -> str:
     return "|".join(f"<{name}>(?:{content})*+</{name}>" for name in names)
 
 
-_PLAIN_LINK: Final = (
-    rf'<a(?: target="_blank")?+(?: rel="[a-z ]*+")?+ href="{_ADDRESS}"(?: rel="[a-z ]*+")?+>(?:{_PLAIN_TEXT})*+</a>'
-)
-_PLAIN_PHRASE: Final = f"{_PLAIN_TEXT}|{_PLAIN_LINK}"
-_PLAIN_INLINE: Final = f"{_PLAIN_PHRASE}|<br>|{_elements(_INLINE_NAMES, _PLAIN_PHRASE)}"
+_PLAIN_INLINE: Final = f"{_PLAIN_TEXT}|<br>|{_elements(_INLINE_NAMES, _PLAIN_TEXT)}"
 _PLAIN_BLOCKS: Final = _elements(("p", "h1", "h2", "h3", "h4"), _PLAIN_INLINE)
-_PLAIN_ITEMS: Final = rf"\s++|<li>(?:<p>(?:{_PLAIN_INLINE})*+</p>|{_PLAIN_INLINE})*+</li>"
+_PLAIN_ITEMS: Final = rf"[ \t\n]++|<li>(?:<p>(?:{_PLAIN_INLINE})*+</p>|{_PLAIN_INLINE})*+</li>"
 _PLAIN_MARKUP: Final = re.compile(
     rf"(?:{_PLAIN_BLOCKS}|{_elements(('ul', 'ol'), _PLAIN_ITEMS)}|<hr>|{_PLAIN_INLINE})*+"
 )
+_ADDRESS: Final = (
+    r"https?://(?:[a-z0-9]++(?:-[a-z0-9]++)*+\.)++[a-z]{2,63}+(?:/(?:[A-Za-z0-9/._~?=%#+,:@!$*;-]++|&amp;)*+)?+"
+)
+_PLAIN_LINK: Final = re.compile(
+    rf'<a(?: target="_blank")?+(?: rel="[a-z ]*+")?+ href="{_ADDRESS}"(?: rel="[a-z ]*+")?+>(?:{_PLAIN_TEXT})*+</a>'
+)
+_ANY_TEXT: Final = "x"
+"""Stands for a link while markup is looked at. No element and no entity has this letter, so it is no part of one."""
 _LINK_START: Final = re.compile(r'<a [^>]*?href="([^"]*+)"[^>]*+>')
 """Of plain markup, in whose attributes no angle bracket stands."""
 
@@ -92,16 +100,23 @@ def sanitise_html(untrusted: str) -> str | None:
     if _may_be_deep(text) and _is_too_deep(text):
         text = plain_to_html(html.unescape(_TAG.sub(" ", text)))
     # Most descriptions are what an editor wrote: looking at them costs a tenth of parsing them.
-    cleaned: str = _spelled_anew(text) if _PLAIN_MARKUP.fullmatch(text) else _CLEANER.clean(text)
+    cleaned: str = _spelled_anew(text) if _is_plain(text) else _CLEANER.clean(text)
     return cleaned.strip() or None
 
 
+def _is_plain(text: str) -> bool:
+    """Whether it is known what the cleaner makes of the markup."""
+    if "<a " in text:
+        text = _PLAIN_LINK.sub(_ANY_TEXT, text)
+    return _PLAIN_MARKUP.fullmatch(text) is not None
+
+
 def _spelled_anew(plain: str) -> str:
-    """Plain markup as the cleaner spells it: its links marked, its quotes not escaped."""
+    """Plain markup as the cleaner spells it: its links marked, its characters unescaped where they can be."""
     if "<a " in plain:
         plain = _LINK_START.sub(r'<a href="\1" rel="nofollow noopener">', plain)
-    # No address holds an escaped quote, so these are all of texts.
-    return plain.replace("&quot;", '"').replace("&#39;", "'") if "&" in plain else plain
+    # No address holds one of these, so they are all of texts.
+    return _ENTITY.sub(lambda found: _ENTITIES[found[1]], plain) if "&" in plain else plain
 
 
 def _may_be_deep(text: str) -> bool:

@@ -5,7 +5,6 @@ text, tags folded, words cut for the index), so that whoever writes them only wr
 bundles, names that clash, user state (`writer`).
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from blake3 import blake3
 from isal import isal_zlib
 from msgspec import Struct
 
@@ -118,7 +118,7 @@ class DerivedFinding(Struct, array_like=True, frozen=True):
     data: str | None
 
 
-class Columns(Struct, frozen=True, kw_only=True, gc=False):
+class Columns(Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """The columns of `adapters` that documents and files decide; those of JSON as text."""
 
     name: str
@@ -427,7 +427,7 @@ def _adapter(draft: AdapterDraft, file_pk: int | None, file_state: str) -> Deriv
         digest="",
     )
     # Nobody else has the adapter yet.
-    digest = hashlib.blake2b(msgspec.msgpack.encode(adapter), digest_size=16).hexdigest()
+    digest = blake3(msgspec.msgpack.encode(adapter)).hexdigest(length=16)
     msgspec.structs.force_setattr(adapter, "digest", digest)
     return adapter
 
