@@ -51,6 +51,9 @@ _SPELLED: Final[dict[str, str]] = (
     | {"br": "\n", "hr": "\n", "li": "\n- ", "/td": " ", "/th": " "}
 )
 
+_ANY_TAG: Final = re.compile(r"<([^<>]*+)>")
+_ITEM_START: Final = re.compile(r"<li>\s*+<p>")
+
 # Markup of which it is known what the cleaner makes of it: attribute-free elements of the allow-list, closed in order
 # and nested in few ways, which it gives back as they are; texts that a serialiser spells as they are but for some
 # entities; and links as editors write them, to addresses that no parser refuses. The quantifiers are possessive, hence
@@ -94,14 +97,18 @@ def sanitise_html(untrusted: str) -> str | None:
     nested beyond `MAX_DEPTH` is reduced to its text.
     """
     text = strip_invisible(untrusted[:MAX_HTML_CHARACTERS])
+    # Most descriptions are what an editor wrote: looking at them costs a tenth of parsing them.
+    return (_spelled_anew(text) if _is_plain(text) else _parsed(text)).strip() or None
+
+
+def _parsed(text: str) -> str:
     if ":" in text:
         # A token of a prompt is no element, though a parser of HTML takes it for one and drops it.
         text = _PROMPT_TOKEN.sub("&lt;", text)
     if _may_be_deep(text) and _is_too_deep(text):
         text = plain_to_html(html.unescape(_TAG.sub(" ", text)))
-    # Most descriptions are what an editor wrote: looking at them costs a tenth of parsing them.
-    cleaned: str = _spelled_anew(text) if _is_plain(text) else _CLEANER.clean(text)
-    return cleaned.strip() or None
+    cleaned: str = _CLEANER.clean(text)
+    return cleaned
 
 
 def _is_plain(text: str) -> bool:
@@ -157,19 +164,20 @@ def html_to_text(sanitised: str) -> str | None:
 
 def _spell_tags(sanitised: str) -> str:
     """The text with every tag replaced by what stands for it; a paragraph that starts a list item breaks no line."""
-    first, *pieces = sanitised.replace("\n", " ").split("<")
-    parts = [first]
-    starts_item = False
-    for piece in pieces:
-        tag, closed, rest = piece.partition(">")
-        spelled = _SPELLED.get(tag)
-        if spelled is None:
-            spelled = "" if closed and _TAG.match(f"<{tag}>") else f"<{tag}{closed}"
-        elif starts_item and tag == "p":
-            spelled = ""
-        parts += (spelled, rest)
-        starts_item = tag == "li" and (not rest or rest.isspace())
+    flat = sanitised.replace("\n", " ")
+    if "<li>" in flat:
+        flat = _ITEM_START.sub("<li>", flat)
+    parts = _ANY_TAG.split(flat)
+    spelled = [*map(_SPELLED.get, parts[1::2])]
+    if None in spelled:
+        spelled = [_spell(tag) if said is None else said for tag, said in zip(parts[1::2], spelled, strict=True)]
+    parts[1::2] = spelled
     return "".join(parts)
+
+
+def _spell(tag: str) -> str:
+    """What stands for a tag with attributes, or for what only looks like one."""
+    return "" if _TAG.match(f"<{tag}>") else f"<{tag}>"
 
 
 def _tidy_lines(text: str) -> str:

@@ -25,6 +25,7 @@ LARGEST: Final = 10.0
 _DECIMALS: Final = 3
 _TAG: Final = re.compile(r"<\s*(?:lora|lyco)\s*:([^<>:]+)((?::[^<>:]*)+)>", re.IGNORECASE)
 _SEPARATORS: Final = re.compile(r"[\s_.\-]+")
+_SPACES: Final = str.maketrans("_.-", "   ")
 _EPOCH: Final = re.compile(r"_0\d{5}$")
 """What kohya's trainer adds to the name of a file that it saves on the way."""
 _SHORTEST_HASH: Final = 8
@@ -72,8 +73,11 @@ def _tags(prompt: str | None) -> list[tuple[str, str]]:
 
 def _key(name: str) -> str:
     """A name as it is compared: in one case, its separators alike, without an epoch."""
-    spelled = _SEPARATORS.sub("_", unicodedata.normalize("NFKC", name).casefold()).strip("_")
-    return _EPOCH.sub("", spelled)
+    if name.isascii():
+        spelled = "_".join(name.lower().translate(_SPACES).split())
+    else:
+        spelled = _SEPARATORS.sub("_", unicodedata.normalize("NFKC", name).casefold()).strip("_")
+    return _EPOCH.sub("", spelled) if "_0" in spelled else spelled
 
 
 @lru_cache(maxsize=1_024)
