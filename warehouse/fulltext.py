@@ -24,6 +24,8 @@ _OTHER_SEPARATORS = re.compile(r"[^\w\x00-\x7f]+", re.UNICODE)
 _SPACED = bytes(code if code > 127 or chr(code).isalnum() else 32 for code in range(256))
 """Translates bytes of UTF-8: what is ASCII and separates words becomes a space."""
 _SPACED_AND_FOLDED = _SPACED.lower()
+_WITHOUT_OTHERS = _SPACED_AND_FOLDED[:128] + b" " * 128
+_ASCII = bytes(range(128))
 _CJK_LEADS = re.compile(rb"[\xe3-\xed\xef\xf0]")
 """First bytes in UTF-8 of the characters that are cut into bigrams, and of others."""
 _PIECE = re.compile(r'"([^"]*)"?|(\S+)')
@@ -51,12 +53,25 @@ def segment(value: str) -> str:
     """
     if value.isascii():
         return b" ".join(value.encode().translate(_SPACED_AND_FOLDED).split()).decode()
+    encoded = value.encode("utf-8", "surrogatepass")
+    if _are_symbols(encoded.translate(None, _ASCII)):
+        return b" ".join(encoded.translate(_WITHOUT_OTHERS).split()).decode()
     folded = fold(value)
     # Bytes are several times faster to search than characters, and most texts only have an accent or a symbol.
     encoded = folded.encode("utf-8", "surrogatepass").translate(_SPACED)
     spaced = _OTHER_SEPARATORS.sub(" ", encoded.decode("utf-8", "surrogatepass"))
     words = " ".join(spaced.split())
     return _RUN.sub(lambda match: f" {_pieces(match.group())} ", words) if _CJK_LEADS.search(encoded) else words
+
+
+@lru_cache(maxsize=1_024)
+def _are_symbols(others: bytes) -> bool:
+    """Whether what is not ASCII in a text, in UTF-8, separates words and stays what it is when it is folded."""
+    characters = others.decode("utf-8", "surrogatepass")
+    # No mark among them, hence nothing that makes one character with a letter before it.
+    return fold(characters) == characters and not any(
+        character.isalnum() or unicodedata.combining(character) for character in characters
+    )
 
 
 def search_row(

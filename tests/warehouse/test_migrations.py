@@ -5,7 +5,7 @@ import warnings
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import delete, inspect, text
+from sqlalchemy import JSON, delete, inspect, text
 
 from tests.warehouse.marts import library
 from tests.warehouse.queries.library import adapter_values, insert_adapters
@@ -63,6 +63,22 @@ def test_vectors_that_are_there_are_counted_by_the_upgrade(database: Database) -
     with database.read() as connection:
         assert embeddings.coverage(connection)["semantic"] > 0
         assert facets.stored(connection) == facets.recount(connection)
+
+
+def test_the_upgrade_keeps_where_fields_come_from(database: Database) -> None:
+    insert_adapters(database, [adapter_values(number) for number in (1, 2)])
+    read = text("SELECT adapter_pk, provenance FROM adapter_details ORDER BY adapter_pk").columns(provenance=JSON)
+    with database.write() as connection:
+        connection.execute(text("UPDATE adapter_details SET provenance = '{}' WHERE adapter_pk = 2"))
+        before = connection.execute(read).all()
+    assert [row.provenance for row in before] == [{"/library/a.civitai.info": ["name"], "file": ["file_path"]}, {}]
+    migrations.downgrade(database, "0010")
+    with database.read() as connection:
+        by_field = [row.provenance for row in connection.execute(read)]
+    assert by_field == [{"name": "/library/a.civitai.info", "file_path": "file"}, {}]
+    migrations.upgrade(database)
+    with database.read() as connection:
+        assert connection.execute(read).all() == before
 
 
 def test_what_was_used_before_the_upgrade_is_learned_from(database: Database) -> None:

@@ -87,7 +87,7 @@ def _insert(connection: Connection, values: dict[str, Any], actor: Actor) -> Ada
     connection.execute(
         insert(AdapterDetail).values(
             adapter_pk=pk,
-            provenance=dict.fromkeys(stated_by_file, "file"),
+            provenance={"file": list(stated_by_file)},
             description_text=text,
             notes=None,
             examples=[],

@@ -51,9 +51,20 @@ _SPELLED: Final[dict[str, str]] = (
     | {"br": "\n", "hr": "\n", "li": "\n- ", "/td": " ", "/th": " "}
 )
 
-# Markup that the cleaner gives back as it is: attribute-free elements of the allow-list, closed in order and nested in
-# few ways, and texts that a serialiser would not spell otherwise. The quantifiers are possessive, hence linear.
-_PLAIN_TEXT: Final = r"[^<>&\r\xa0]++|&(?:amp|lt|gt|nbsp);"
+_ANY_TAG: Final = re.compile(r"<([^<>]*+)>")
+_ITEM_START: Final = re.compile(r"<li>\s*+<p>")
+
+# Markup of which it is known what the cleaner makes of it: attribute-free elements of the allow-list, closed in order
+# and nested in few ways, which it gives back as they are; texts that a serialiser spells as they are but for some
+# entities; and links as editors write them, to addresses that no parser refuses. The quantifiers are possessive, hence
+# linear.
+_ENTITIES: Final = {
+    "#39": "'", "bull": "•", "copy": "©", "hellip": "…", "ldquo": "“", "lsquo": "‘", "mdash": "—", "ndash": "–",
+    "quot": '"', "rdquo": "”", "rsquo": "’",
+}  # fmt: skip
+"""Those that a serialiser does not write, but the character itself."""
+_ENTITY: Final = re.compile(rf"&({'|'.join(_ENTITIES)});")
+_PLAIN_TEXT: Final = rf"[^<>&\r\xa0]++|&(?:amp|lt|gt|nbsp|{'|'.join(_ENTITIES)});"
 _INLINE_NAMES: Final = ("strong", "em", "b", "i", "u", "s", "code")
 
 
@@ -63,10 +74,20 @@ def _elements(names: Iterable[str], content: str) -> str:
 
 _PLAIN_INLINE: Final = f"{_PLAIN_TEXT}|<br>|{_elements(_INLINE_NAMES, _PLAIN_TEXT)}"
 _PLAIN_BLOCKS: Final = _elements(("p", "h1", "h2", "h3", "h4"), _PLAIN_INLINE)
-_PLAIN_ITEMS: Final = rf"\s++|<li>(?:<p>(?:{_PLAIN_INLINE})*+</p>|{_PLAIN_INLINE})*+</li>"
+_PLAIN_ITEMS: Final = rf"[ \t\n]++|<li>(?:<p>(?:{_PLAIN_INLINE})*+</p>|{_PLAIN_INLINE})*+</li>"
 _PLAIN_MARKUP: Final = re.compile(
     rf"(?:{_PLAIN_BLOCKS}|{_elements(('ul', 'ol'), _PLAIN_ITEMS)}|<hr>|{_PLAIN_INLINE})*+"
 )
+_ADDRESS: Final = (
+    r"https?://(?:[a-z0-9]++(?:-[a-z0-9]++)*+\.)++[a-z]{2,63}+(?:/(?:[A-Za-z0-9/._~?=%#+,:@!$*;-]++|&amp;)*+)?+"
+)
+_PLAIN_LINK: Final = re.compile(
+    rf'<a(?: target="_blank")?+(?: rel="[a-z ]*+")?+ href="{_ADDRESS}"(?: rel="[a-z ]*+")?+>(?:{_PLAIN_TEXT})*+</a>'
+)
+_ANY_TEXT: Final = "x"
+"""Stands for a link while markup is looked at. No element and no entity has this letter, so it is no part of one."""
+_LINK_START: Final = re.compile(r'<a [^>]*?href="([^"]*+)"[^>]*+>')
+"""Of plain markup, in whose attributes no angle bracket stands."""
 
 
 def sanitise_html(untrusted: str) -> str | None:
@@ -76,14 +97,33 @@ def sanitise_html(untrusted: str) -> str | None:
     nested beyond `MAX_DEPTH` is reduced to its text.
     """
     text = strip_invisible(untrusted[:MAX_HTML_CHARACTERS])
+    # Most descriptions are what an editor wrote: looking at them costs a tenth of parsing them.
+    return (_spelled_anew(text) if _is_plain(text) else _parsed(text)).strip() or None
+
+
+def _parsed(text: str) -> str:
     if ":" in text:
         # A token of a prompt is no element, though a parser of HTML takes it for one and drops it.
         text = _PROMPT_TOKEN.sub("&lt;", text)
     if _may_be_deep(text) and _is_too_deep(text):
         text = plain_to_html(html.unescape(_TAG.sub(" ", text)))
-    # Most descriptions are what an editor wrote: looking at them costs a tenth of parsing them.
-    cleaned: str = (text if _PLAIN_MARKUP.fullmatch(text) else _CLEANER.clean(text)).strip()
-    return cleaned or None
+    cleaned: str = _CLEANER.clean(text)
+    return cleaned
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is known what the cleaner makes of the markup."""
+    if "<a " in text:
+        text = _PLAIN_LINK.sub(_ANY_TEXT, text)
+    return _PLAIN_MARKUP.fullmatch(text) is not None
+
+
+def _spelled_anew(plain: str) -> str:
+    """Plain markup as the cleaner spells it: its links marked, its characters unescaped where they can be."""
+    if "<a " in plain:
+        plain = _LINK_START.sub(r'<a href="\1" rel="nofollow noopener">', plain)
+    # No address holds one of these, so they are all of texts.
+    return _ENTITY.sub(lambda found: _ENTITIES[found[1]], plain) if "&" in plain else plain
 
 
 def _may_be_deep(text: str) -> bool:
@@ -124,19 +164,20 @@ def html_to_text(sanitised: str) -> str | None:
 
 def _spell_tags(sanitised: str) -> str:
     """The text with every tag replaced by what stands for it; a paragraph that starts a list item breaks no line."""
-    first, *pieces = sanitised.replace("\n", " ").split("<")
-    parts = [first]
-    starts_item = False
-    for piece in pieces:
-        tag, closed, rest = piece.partition(">")
-        spelled = _SPELLED.get(tag)
-        if spelled is None:
-            spelled = "" if closed and _TAG.match(f"<{tag}>") else f"<{tag}{closed}"
-        elif starts_item and tag == "p":
-            spelled = ""
-        parts += (spelled, rest)
-        starts_item = tag == "li" and (not rest or rest.isspace())
+    flat = sanitised.replace("\n", " ")
+    if "<li>" in flat:
+        flat = _ITEM_START.sub("<li>", flat)
+    parts = _ANY_TAG.split(flat)
+    spelled = [*map(_SPELLED.get, parts[1::2])]
+    if None in spelled:
+        spelled = [_spell(tag) if said is None else said for tag, said in zip(parts[1::2], spelled, strict=True)]
+    parts[1::2] = spelled
     return "".join(parts)
+
+
+def _spell(tag: str) -> str:
+    """What stands for a tag with attributes, or for what only looks like one."""
+    return "" if _TAG.match(f"<{tag}>") else f"<{tag}>"
 
 
 def _tidy_lines(text: str) -> str:

@@ -5,14 +5,14 @@ text, tags folded, words cut for the index), so that whoever writes them only wr
 bundles, names that clash, user state (`writer`).
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from blake3 import blake3
 from isal import isal_zlib
 from msgspec import Struct
 
@@ -118,7 +118,7 @@ class DerivedFinding(Struct, array_like=True, frozen=True):
     data: str | None
 
 
-class Columns(Struct, frozen=True, kw_only=True, gc=False):
+class Columns(Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """The columns of `adapters` that documents and files decide; those of JSON as text."""
 
     name: str
@@ -409,7 +409,7 @@ def _adapter(draft: AdapterDraft, file_pk: int | None, file_state: str) -> Deriv
         columns=columns,
         weight=draft.weight,
         favorite=draft.favorite,
-        provenance=_json(draft.provenance),
+        provenance=_json(_by_source(draft.provenance)),
         description_text=text,
         notes=notes,
         examples=_json(draft.examples),
@@ -427,9 +427,20 @@ def _adapter(draft: AdapterDraft, file_pk: int | None, file_state: str) -> Deriv
         digest="",
     )
     # Nobody else has the adapter yet.
-    digest = hashlib.blake2b(msgspec.msgpack.encode(adapter), digest_size=16).hexdigest()
+    digest = blake3(msgspec.msgpack.encode(adapter)).hexdigest(length=16)
     msgspec.structs.force_setattr(adapter, "digest", digest)
     return adapter
+
+
+def _by_source(provenance: Mapping[str, str]) -> dict[str, list[str]]:
+    """The fields that were taken from each source, which is a long path in most cases and the same for all."""
+    sources = set(provenance.values())
+    if len(sources) == 1:
+        return {sources.pop(): list(provenance)}
+    fields: dict[str, list[str]] = {}
+    for field, source in provenance.items():
+        fields.setdefault(source, []).append(field)
+    return fields
 
 
 def _strengths(draft: AdapterDraft) -> str | None:

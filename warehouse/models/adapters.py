@@ -108,7 +108,7 @@ class AdapterDetail(Base):
     __table_args__ = {"comment": "What no list needs of an adapter."}
 
     adapter_pk: Mapped[int] = mapped_column(Pk, ForeignKey("adapters.pk", ondelete="CASCADE"), primary_key=True)
-    provenance: Mapped[JsonObject] = mapped_column(Json, comment="Field -> the file it was taken from")
+    provenance: Mapped[JsonObject] = mapped_column(Json, comment="Where fields were taken from -> those fields")
     description_text: Mapped[str | None] = mapped_column(Text, comment="Plain text of the description")
     notes: Mapped[str | None] = mapped_column(Text, comment="Notes found in sidecars")
     examples: Mapped[list[JsonObject]] = mapped_column(Json, comment="Example images with their prompts")

@@ -116,7 +116,8 @@ def provenance(connection: Connection, adapter_id: str) -> Provenance | None:
     if row is None:
         return None
     by_user = kept(row.user_fields) | ({"weight"} if row.weight_by_user else set())
-    return Provenance(row.provenance or {}, row.last_ingested_at, by_user - {"file_state"})
+    sources = {field: source for source, fields in (row.provenance or {}).items() for field in fields}
+    return Provenance(sources, row.last_ingested_at, by_user - {"file_state"})
 
 
 def preview_path(connection: Connection, adapter_id: str) -> tuple[bool, str | None]:

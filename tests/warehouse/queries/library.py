@@ -122,7 +122,7 @@ def _words(row: dict[str, Any]) -> dict[str, str]:
 def _detail(pk: int, row: dict[str, Any]) -> dict[str, Any]:
     return {
         "adapter_pk": pk,
-        "provenance": {"name": "/library/a.civitai.info", "file_path": "file"},
+        "provenance": {"/library/a.civitai.info": ["name"], "file": ["file_path"]},
         "description_text": f"A LoRA of {row['name']}.",
         "examples": [{"url": "https://example.invalid/1.png", "prompt": f"{row['name']}, masterpiece"}],
     }

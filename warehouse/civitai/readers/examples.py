@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from warehouse.civitai.fields import Fields, whole_number
 from warehouse.civitai.records import Example, JsonObject
-from warehouse.civitai.values import nsfw_level
+from warehouse.civitai.values import NSFW_MASK, nsfw_level
 
 MAX_EXAMPLES: Final = 200
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -78,8 +78,9 @@ class _Unusual(Exception):  # noqa: N818 - a shape to be read in the other way, 
 
 
 def _example(image: _Image) -> Example:
-    level = _level(image.nsfw_level, image.nsfw)
-    meta = image.meta
+    level, meta = image.nsfw_level, image.meta
+    if type(level) is not int or not 0 < level <= NSFW_MASK:
+        level = _level(level, image.nsfw)
     if meta is None:
         return Example(
             url=_said(image.url), type=_said(image.type), width=image.width, height=image.height, nsfw_level=level
@@ -102,7 +103,7 @@ def _example(image: _Image) -> Example:
         cfg_scale=meta.cfg_scale,
         seed=meta.seed,
         clip_skip=_clip_skip(meta.spaced_clip_skip, meta.clip_skip),
-        resources=_resources(meta.resources or (), meta.civitai_resources or ()),
+        resources=_resources(meta.resources, meta.civitai_resources),
     )
 
 
@@ -124,10 +125,10 @@ def _clip_skip(*stated: Any) -> int | None:
     return None
 
 
-def _resources(*lists: Sequence[_Resource | None]) -> tuple[JsonObject, ...]:
+def _resources(*lists: Sequence[_Resource | None] | None) -> tuple[JsonObject, ...]:
     result = []
     for listed in lists:
-        for item in listed:
+        for item in listed or ():
             if item is None:
                 continue
             resource: JsonObject = {}
