@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.cli.output import bytes_text
@@ -19,6 +18,7 @@ from serving.version import VERSION
 
 if TYPE_CHECKING:
     from warehouse.settings import Settings
+    from warehouse.storage import LibraryRoot
 
 API_PORT = 8000
 DAGSTER_PORT = 3000
@@ -109,10 +109,21 @@ def _folder(settings: "Settings") -> Iterator[Result]:
     remedy = None if state is State.OK else "free space: a publication that does not fit is not made"
     yield Result("data folder", state, f"{folder}{made}; {bytes_text(free)} free", remedy)
     for root in settings.library_roots:
-        yield _root(root, "LORA_MANAGER_LIBRARY_ROOTS")
+        yield _root(root, "LORA_MANAGER_LIBRARY_ROOTS", settings)
 
 
-def _root(root: Path, source: str) -> Result:
+def _root(root: "LibraryRoot", source: str, settings: "Settings") -> Result:
+    from warehouse.storage import ExtraMissingError, StoreUrl, bucket_of
+
+    if isinstance(root, StoreUrl):
+        try:
+            bucket_of(root.bucket, settings.library_access).probe(root.prefix)
+        except ExtraMissingError as error:
+            return Result("library", State.ERROR, f"{root}: {error}", "pip install 'lora-manager-backend[s3]'")
+        except OSError as error:
+            remedy = f"see LORA_MANAGER_LIBRARY_S3_ENDPOINT and …_KEY, or take it out of {source}"
+            return Result("library", State.ERROR, f"{root}: {error.strerror}", remedy)
+        return Result("library", State.OK, f"{root} at {settings.library_s3_endpoint or 'AWS'}, can be listed")
     try:
         next(iter(root.iterdir()), None)
     except OSError as error:
@@ -144,7 +155,7 @@ def _database(settings: "Settings") -> Iterator[Result]:
         yield Result("database", State.OK, f"{shown}, revision {revision}{size}")
         for root in registered_roots(database):
             if root not in settings.library_roots:
-                yield _root(root, "the registered folders")
+                yield _root(root, "the registered folders", settings)
     finally:
         database.dispose()
 
