@@ -41,6 +41,9 @@ _ATTEMPTS: Final = 3
 _AWAY_SECONDS: Final = 30.0
 """A store that could not be reached is not asked again for so long: thousands of objects would each wait for it."""
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_NO_BUCKET: Final = "NoSuchBucket"
+_STATUS: Final = re.compile(r"non-2xx status code: (\d{3})")
+_SAID: Final = re.compile(r"<Code>([^<]{1,100})</Code>\s*(?:<Message>([^<]{0,300})</Message>)?")
 _EXTRA: Final = 'the client for S3 is not installed: pip install "lora-manager-backend[s3]"'
 
 
@@ -321,24 +324,27 @@ class Bucket:
         try:
             yield
         except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
-                raise UnreachableError(f"there is no bucket {self.name!r}", path) from None
+            if _NO_BUCKET in str(error):
+                raise UnreachableError(_reason(error), path) from None
             raise FileNotFoundError(errno.ENOENT, "is not in the store", path) from None
         except OSError:
             raise
         except exceptions.PreconditionError:
             raise ChangedError(path) from None
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
-            raise PermissionError(errno.EACCES, "the store refuses it to these credentials", path) from None
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise _refused(error, path) from None
         except exceptions.InvalidPathError as error:
-            raise UnlistableError(_first_line(error), path) from None
+            raise UnlistableError(_reason(error), path) from None
         except ValueError as error:
-            raise FileNotFoundError(errno.ENOENT, _first_line(error), path) from None
+            raise FileNotFoundError(errno.ENOENT, _reason(error), path) from None
         except exceptions.BaseError as error:
-            if "416" in str(error):
+            status = _STATUS.search(str(error))
+            if status is not None and status[1] == "416":
                 raise ChangedError(path) from None
+            if status is not None and status[1] in ("401", "403"):
+                raise _refused(error, path) from None
             self._away_until = time.monotonic() + _AWAY_SECONDS
-            raise UnreachableError(_first_line(error), path) from None
+            raise UnreachableError(_reason(error), path) from None
 
 
 def _object(meta: "ObjectMeta") -> StoredObject:
@@ -346,8 +352,17 @@ def _object(meta: "ObjectMeta") -> StoredObject:
     return StoredObject(meta["path"], meta["size"], _stamp(meta["last_modified"], etag), _folded(etag))
 
 
-def _first_line(error: Exception) -> str:
-    line = str(error).strip().partition("\n")[0].strip()
+def _refused(error: Exception, path: str) -> PermissionError:
+    return PermissionError(errno.EACCES, f"the store refuses it to these credentials ({_reason(error)})", path)
+
+
+def _reason(error: Exception) -> str:
+    """What the store said, or else what the client did."""
+    text = str(error)
+    said = _SAID.search(text)
+    if said is not None:
+        return f"{said[1]}: {said[2]}" if said[2] else said[1]
+    line = text.strip().partition("\n")[0].strip()
     return line if len(line) <= 300 else f"{line[:297]}…"
 
 

@@ -37,7 +37,7 @@ from warehouse.ingest.walk import Obstacle, Walk
 from warehouse.ingest.work import alone
 from warehouse.models import Adapter, Bundle, Document, File, Finding, Root, UtcDateTime, utc_now
 from warehouse.settings import Settings
-from warehouse.storage import LibraryRoot, is_stored, root_at
+from warehouse.storage import LibraryRoot, root_at
 
 CHUNK = 2_000
 MAX_FINDINGS = 5_000
@@ -225,8 +225,7 @@ def _take_copies_for_new(connection: Connection, chunk: ColumnElement[bool]) -> 
     moved = connection.execute(
         select(CHANGES.c.seq, CHANGES.c.old_path).where(chunk, CHANGES.c.change == Change.MOVED)
     ).all()
-    # Objects do not move: one of the same bytes and time is a copy, until its hash says that the old one is lost.
-    copies = [row.seq for row in moved if is_stored(row.path) or os.path.lexists(row.old_path)]
+    copies = [row.seq for row in moved if os.path.lexists(row.old_path)]
     if copies:
         connection.execute(update(CHANGES).where(CHANGES.c.seq.in_(copies)).values(change=Change.NEW, row_pk=None))
 
