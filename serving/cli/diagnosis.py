@@ -108,6 +108,10 @@ def _folder(settings: "Settings") -> Iterator[Result]:
     made = "" if folder.exists() else ", not made yet"
     remedy = None if state is State.OK else "free space: a publication that does not fit is not made"
     yield Result("data folder", state, f"{folder}{made}; {bytes_text(free)} free", remedy)
+
+
+def look_at_roots(settings: "Settings") -> Iterator[Result]:
+    """Whether the configured libraries can be read."""
     for root in settings.library_roots:
         yield _root(root, "LORA_MANAGER_LIBRARY_ROOTS", settings)
 
@@ -220,6 +224,7 @@ PARTS: tuple[tuple[str, Callable[["Settings"], Iterator[Result]]], ...] = (
     ("devices", _devices),
     ("weights", _weights),
     ("data folder", _folder),
+    ("libraries", look_at_roots),
     ("database", _database),
     ("publications", _publications),
     ("Dagster", _dagster),
