@@ -177,6 +177,14 @@ class Settings(BaseSettings):
     """Whether the bucket is part of the address's path or of its host's name."""
     library_poll_seconds: float = Field(default=300.0, ge=0, le=86_400)
     """So long at least the watch waits before it lists a store again."""
+    published_url: str = ""
+    """`s3://bucket/prefix`: the store that published files are kept in beside the data folder; empty: none."""
+    published_s3_endpoint: str = ""
+    published_s3_region: str = ""
+    published_s3_key: SecretStr | None = None
+    """As for libraries, but of credentials that may write below `published_url`, and nowhere else."""
+    published_s3_key_file: Path | None = None
+    published_s3_addressing: Literal["path", "virtual"] = "path"
     s3_retry_seconds: float = Field(default=60.0, ge=0, le=280)
     """For so long a request to a store that failed is tried again."""
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
@@ -264,7 +272,7 @@ class Settings(BaseSettings):
             return named
         return [StoreUrl.parse(each) if isinstance(each, str) and is_stored(each) else each for each in named]
 
-    @field_validator("library_s3_key")
+    @field_validator("library_s3_key", "published_s3_key")
     @classmethod
     def _credentials(cls, value: SecretStr | None) -> SecretStr | None:
         text = value.get_secret_value().strip() if value is not None else ""
@@ -275,7 +283,12 @@ class Settings(BaseSettings):
             raise ValueError(f"is neither ID:SECRET nor {ANONYMOUS!r}")
         return SecretStr(text)
 
-    @field_validator("library_s3_endpoint")
+    @field_validator("published_url")
+    @classmethod
+    def _published(cls, value: str) -> str:
+        return str(StoreUrl.parse(value)) if value else ""
+
+    @field_validator("library_s3_endpoint", "published_s3_endpoint")
     @classmethod
     def _address(cls, value: str) -> str:
         if value and not re.fullmatch(r"https?://[^\s/?#]+/?", value):
@@ -287,7 +300,7 @@ class Settings(BaseSettings):
     def _names(cls, value: Any) -> Any:
         return _split(value, ",") if isinstance(value, str) else value
 
-    @field_validator("rate_limit", "api_keys_file", "library_s3_key_file", mode="before")
+    @field_validator("rate_limit", "api_keys_file", "library_s3_key_file", "published_s3_key_file", mode="before")
     @classmethod
     def _absent(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
@@ -355,9 +368,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _read_credentials(self) -> "Settings":
-        if self.library_s3_key_file is not None and self.library_s3_key is None:
-            text = _first_line_of(self.library_s3_key_file, "credentials")
-            object.__setattr__(self, "library_s3_key", self._credentials(SecretStr(text)))
+        for name in ("library_s3_key", "published_s3_key"):
+            path = getattr(self, f"{name}_file")
+            if path is not None and getattr(self, name) is None:
+                text = _first_line_of(path, "credentials")
+                object.__setattr__(self, name, self._credentials(SecretStr(text)))
         return self
 
     @model_validator(mode="after")
@@ -381,14 +396,28 @@ class Settings(BaseSettings):
     @property
     def library_access(self) -> Access:
         """How the store of libraries is reached."""
-        key_id, secret = _pair(self.library_s3_key)
+        return self._access("library")
+
+    @property
+    def published_access(self) -> Access:
+        """How the store of published files is reached."""
+        return self._access("published")
+
+    @property
+    def published_place(self) -> StoreUrl | None:
+        """Where published files are kept beside the data folder; None: nowhere."""
+        return StoreUrl.parse(self.published_url) if self.published_url else None
+
+    def _access(self, of: str) -> Access:
+        key: SecretStr | None = getattr(self, f"{of}_s3_key")
+        key_id, secret = _pair(key)
         return Access(
-            endpoint=self.library_s3_endpoint,
-            region=self.library_s3_region,
+            endpoint=getattr(self, f"{of}_s3_endpoint"),
+            region=getattr(self, f"{of}_s3_region"),
             key_id=key_id,
             secret=secret,
-            anonymous=self.library_s3_key is not None and not key_id,
-            virtual_hosted=self.library_s3_addressing == "virtual",
+            anonymous=key is not None and not key_id,
+            virtual_hosted=getattr(self, f"{of}_s3_addressing") == "virtual",
             retry_seconds=self.s3_retry_seconds,
         )
 

@@ -136,6 +136,25 @@ def _root(root: "LibraryRoot", source: str, settings: "Settings") -> Result:
     return Result("library", State.OK, str(root))
 
 
+def look_at_published_store(settings: "Settings") -> Iterator[Result]:
+    """Whether the store of published files can be read. Whether it can be written to, a publication tells."""
+    from warehouse.storage import ExtraMissingError, bucket_of
+
+    place = settings.published_place
+    if place is None:
+        return
+    try:
+        bucket_of(place.bucket, settings.published_access).probe(place.prefix)
+    except ExtraMissingError as error:
+        yield Result("published files", State.ERROR, str(error), "pip install 'lora-manager-backend[s3]'")
+    except OSError as error:
+        remedy = "see LORA_MANAGER_PUBLISHED_S3_ENDPOINT and …_KEY: nothing is published while it cannot be reached"
+        yield Result("published files", State.ERROR, f"{place}: {error.strerror}", remedy)
+    else:
+        found = f"{place} at {settings.published_s3_endpoint or 'AWS'}, can be listed"
+        yield Result("published files", State.OK, found)
+
+
 def _database(settings: "Settings") -> Iterator[Result]:
     from sqlalchemy import make_url
 
@@ -168,6 +187,7 @@ def _publications(settings: "Settings") -> Iterator[Result]:
     from warehouse.contracts import PUBLISHED_KINDS
     from warehouse.engine import open_database
     from warehouse.generations import current
+    from warehouse.published import InStore
 
     if not settings.database_url and not (settings.data_dir / "warehouse.sqlite3").exists():
         return
@@ -177,6 +197,9 @@ def _publications(settings: "Settings") -> Iterator[Result]:
             published = current(database, settings, kind)
             if published is None:
                 yield Result(kind, State.WARNING, "never published", "lora-manager sync PATH")
+            elif not published.path.is_dir() and InStore.of(published.manifest) is not None:
+                found = f"{published.name} of {published.created_at:%Y-%m-%d %H:%M} UTC, in the store and not here yet"
+                yield Result(kind, State.OK, found)
             elif not published.path.is_dir():
                 found = f"the files of {published.name} are gone"
                 yield Result(kind, State.ERROR, found, "lora-manager sync PATH --force")
@@ -225,6 +248,7 @@ PARTS: tuple[tuple[str, Callable[["Settings"], Iterator[Result]]], ...] = (
     ("weights", _weights),
     ("data folder", _folder),
     ("libraries", look_at_roots),
+    ("published files", look_at_published_store),
     ("database", _database),
     ("publications", _publications),
     ("Dagster", _dagster),
