@@ -116,6 +116,7 @@ def publish(
         in_store = stored.upload(settings, kind, name, final)
         said = json.loads(json.dumps(manifest, default=str))
         if in_store is not None:
+            manifest = {**manifest, stored.KEY: in_store.as_manifest()}
             said[stored.KEY] = in_store.as_manifest()
         with database.write() as connection:
             created = utc_now()
