@@ -186,6 +186,42 @@ def at_hand(database: Database, settings: Settings, published: Published, *, wai
     return published
 
 
+def readable(database: Database, settings: Settings, kind: str) -> Published | None:
+    """The current generation of a kind, or the newest one that is here while the current one is being got or cannot be;
+    None before the first publication. Only who has none at all waits.
+
+    Raises:
+        OSError: there is none here, and the current one cannot be had.
+    """
+    published = current(database, settings, kind)
+    if published is None or published.path.is_dir():
+        return published
+    older = _newest_here(database, settings, kind)
+    if older is None:
+        return at_hand(database, settings, published)
+    try:
+        return at_hand(database, settings, published, wait=False)
+    except OnItsWayError:
+        return older
+    except OSError as error:
+        _log.warning("%s %s cannot be got from its store; an older one is read: %s", kind, published.name, error)
+        return older
+
+
+def _newest_here(database: Database, settings: Settings, kind: str) -> Published | None:
+    parent = settings.generations_dir / kind
+    names = [path.name for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+    statement = (
+        select(Generation.pk, Generation.name, Generation.manifest, Generation.created_at)
+        .where(Generation.kind == kind, Generation.name.in_(names), Generation.collected_at.is_(None))
+        .order_by(Generation.pk.desc())
+        .limit(1)
+    )
+    with database.read() as connection:
+        row = connection.execute(statement).first()
+    return None if row is None else Published(row.pk, kind, row.name, parent / row.name, row.manifest, row.created_at)
+
+
 def _get(
     database: Database, settings: Settings, published: Published, in_store: stored.InStore, coming: "Future[None]"
 ) -> None:

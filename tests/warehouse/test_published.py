@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from warehouse.generations import (
     collect,
     current,
     publish,
+    readable,
     roll_back,
 )
 from warehouse.models import Generation
@@ -129,6 +131,31 @@ def test_who_has_an_older_one_does_not_wait(
     goes_on.set()
     at_hand(sqlite_database, reader, found)
     assert (found.path / "fixed.txt").read_text() == "one"
+
+
+def test_an_older_one_is_read_while_the_store_is_away(
+    sqlite_database: Database, builder: Settings, reader: Settings, store: Store
+) -> None:
+    assert readable(sqlite_database, reader, KIND) is None
+    first = publish(sqlite_database, builder, KIND, build("one"))
+    found = readable(sqlite_database, reader, KIND)
+    assert found is not None
+    assert (found.name, found.path.is_dir()) == (first.name, True)
+    second = publish(sqlite_database, builder, KIND, build("two"))
+
+    def deny(asked: Asked) -> None:
+        raise Refusal(403, "<Error><Code>AccessDenied</Code></Error>")
+
+    store.wire.before = deny
+    for _ in range(3):
+        found = readable(sqlite_database, reader, KIND)
+        assert found is not None
+        assert found.name == first.name
+    store.wire.before = None
+    while found is None or found.name != second.name:
+        time.sleep(0.01)
+        found = readable(sqlite_database, reader, KIND)
+    assert (found.path / "fixed.txt").read_text() == "two"
 
 
 @pytest.mark.parametrize("nth", [1, 3, 5, 7])

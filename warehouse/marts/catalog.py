@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from warehouse.engine import Database
-from warehouse.generations import Published, at_hand, current
+from warehouse.generations import Published, readable
 from warehouse.ids import new_id
 from warehouse.marts.errors import MartError, NothingPublishedError
 from warehouse.marts.parquet import READ_ONLY
@@ -56,21 +56,19 @@ def current_link(settings: Settings) -> Path:
 
 
 def require_current(database: Database, settings: Settings) -> Published:
-    """The generation that the pointer names.
+    """The generation that the pointer names, or an older one while its files are on their way from a store.
 
     Raises:
         NothingPublishedError: there is none yet, or its files are not here and cannot be got from the store.
     """
-    published = current(database, settings, KIND)
-    if published is None:
-        raise NothingPublishedError("no marts are published yet: run `lora-manager sync` first")
     try:
-        return at_hand(database, settings, published)
+        published = readable(database, settings, KIND)
     except OSError as error:
         _log.warning("the published marts cannot be got from their store: %s", error)
-        raise NothingPublishedError(
-            "the published marts cannot be got from their store now; ask again later"
-        ) from error
+        raise NothingPublishedError("the published marts cannot be got from their store now; ask later") from error
+    if published is None:
+        raise NothingPublishedError("no marts are published yet: run `lora-manager sync` first")
+    return published
 
 
 def mart_files(folder: Path, name: str) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.engine import Database
-from warehouse.generations import at_hand, current
+from warehouse.generations import readable
 from warehouse.marts.catalog import KIND, mart_files
 from warehouse.settings import Settings
 
@@ -30,12 +30,12 @@ def read_mart(database: Database, settings: Settings, name: str, *, limit: int =
     """
     if not 0 <= limit <= MAX_ROWS:
         raise ValueError(f"limit {limit} is not within 0..{MAX_ROWS}")
-    published = current(database, settings, KIND)
+    published = readable(database, settings, KIND)
     if published is None:
         return []
     if name not in published.manifest["marts"]:
         raise KeyError(f"no mart {name!r} is published; there are {', '.join(published.manifest['marts'])}")
-    return [dict(row) for row in _rows(at_hand(database, settings, published).path, name, limit)]
+    return [dict(row) for row in _rows(published.path, name, limit)]
 
 
 @lru_cache(maxsize=128)
