@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
@@ -18,10 +17,7 @@ from serving import problems
 from serving.files import preview_headers
 from warehouse import confinement
 from warehouse.settings import Settings
-from warehouse.storage import ChangedError, ExtraMissingError, LibraryRoot, ObjectStream, object_at
-
-if TYPE_CHECKING:
-    from warehouse.storage import Span
+from warehouse.storage import ChangedError, ExtraMissingError, LibraryRoot, ObjectStream, Span, object_at
 
 NO_PREVIEW = "this adapter has no preview image beside its weight file"
 _PATIENCE_SECONDS = 5.0
@@ -57,7 +53,7 @@ def stored_preview(
     return _streamed(stream, is_part=span is not None, media_type=media_type, headers=headers)
 
 
-def _span_of(header: str | None) -> "Span | None":
+def _span_of(header: str | None) -> Span | None:
     """What a `Range` header asks for, as a store is asked for it; None for all of it, also where the header is of
     another unit or of several ranges, which may be passed over."""
     found = _ONE_RANGE.fullmatch((header or "").replace(" ", ""))
@@ -65,9 +61,9 @@ def _span_of(header: str | None) -> "Span | None":
         return None
     first, last = found.groups()
     if not first:
-        return {"suffix": int(last)}
+        return (-int(last), None) if int(last) else None
     if not last:
-        return {"offset": int(first)}
+        return int(first), None
     return (int(first), int(last) + 1) if int(first) <= int(last) else None
 
 

@@ -24,14 +24,16 @@ from typing import Any, Final, TypeVar
 from blake3 import blake3
 
 from warehouse.settings import Settings
-from warehouse.storage import Access, Bucket, StoreUrl, UnreachableError
+from warehouse.storage import PART_BYTES, Access, Bucket, Seen, StoreUrl
 
 FILES: Final = "files.json"
 KEY: Final = "store"
 """Of what a manifest says about the store, in the row of the generation."""
 _FOLDER: Final = "generations"
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 4
 """Files under way at once."""
+_PARTS_AT_ONCE: Final = 4
+"""Of one file that is uploaded, each of 5 MiB in memory."""
 _MAX_FILES_BYTES: Final = 64 * 2**20
 _DIGEST_BUFFER: Final = 1 << 20
 _LOCK: Final = ".getting.lock"
@@ -77,7 +79,7 @@ class _WritableBucket(Bucket):
         import obstore
 
         with self._answers(key):
-            obstore.put(self._store, key, content)
+            obstore.put(self._store, key, content, max_concurrency=_PARTS_AT_ONCE)
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; those that are not there are no failure.
@@ -254,27 +256,18 @@ def _get(bucket: Bucket, place: StoreUrl, inner: str, said: Mapping[str, Any], t
         raise DamagedError(f"{place} names a file outside of itself")
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = blake3(), 0
-    stream = bucket.stream(f"{place.prefix}/{inner}")
+    source = bucket.open(f"{place.prefix}/{inner}", first=PART_BYTES, seen=Seen(said["bytes"], 0))
     with target.open("wb") as file:
-        for chunk in _unbroken(stream.chunks, f"{place}/{inner}"):
-            size += len(chunk)
-            if size > said["bytes"]:
-                break
-            digest.update(chunk)
-            file.write(chunk)
+        part = source.head
+        while part and size < said["bytes"]:
+            size += len(part)
+            digest.update(part)
+            file.write(part)
+            part = source.pread(PART_BYTES, size)
     if size != said["bytes"] or digest.hexdigest() != said["blake3"]:
         raise DamagedError(f"{place}/{inner} is not what was published")
     if said["read_only"]:
         target.chmod(_READ_ONLY)
-
-
-def _unbroken(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
-    from obstore.exceptions import BaseError
-
-    try:
-        yield from chunks
-    except BaseError as error:
-        raise UnreachableError(f"broke off ({str(error).partition(chr(10))[0]})", path) from None
 
 
 def _each(function: Callable[[Any], Made], items: Iterable[Any]) -> list[Made]:

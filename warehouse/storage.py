@@ -23,16 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, GetResult, ObjectMeta, OffsetRange, SuffixRange
+    from obstore import GetOptions, GetResult, ObjectMeta, SuffixRange
     from obstore.store import ClientConfig, S3Config, S3Store
-
-    Span = tuple[int, int] | OffsetRange | SuffixRange
 
 SCHEME: Final = "s3://"
 PART_BYTES: Final = 8 * 2**20
 """Of one range read: large enough that its latency does not count, small enough to be read again after a failure."""
-CHUNK_BYTES: Final = 256 * 2**10
-"""Of an object that is sent on."""
+STREAM_BYTES: Final = 2 * 2**20
+"""Of one range read of an object that is sent on, which many may be at once."""
 PAGE: Final = 1_000
 """Objects of one page of a listing, which is one request: the most that S3 gives."""
 _NANOSECONDS: Final = 10**9
@@ -108,6 +106,8 @@ class StoreUrl:
         return f"{SCHEME}{self.bucket}/{key}"
 
 
+Span = tuple[int, int | None]
+"""From a byte to before another one, or to the end; a negative start counts from the end."""
 LibraryRoot = Path | StoreUrl
 """Where a library lies."""
 
@@ -247,27 +247,41 @@ class Bucket:
         # A range of an empty object cannot be satisfied.
         wanted = 0 if seen is not None and seen.size == 0 else first
         with self._answers(key):
-            result, head = self._part(key, wanted and (0, wanted), None)
+            result, head = self._part(key, (0, wanted) if wanted else None, None)
         meta = result.meta
         mtime_ns = _stamp(meta["last_modified"], meta["e_tag"])
         if seen is not None and seen.mtime_ns % _NANOSECONDS == mtime_ns % _NANOSECONDS:
             mtime_ns = seen.mtime_ns
         return ObjectFile(self, key, size=meta["size"], etag=meta["e_tag"], mtime_ns=mtime_ns, head=head)
 
-    def stream(self, key: str, span: "Span | None" = None) -> "ObjectStream":
-        """An object, or a span of it, to be sent on as it comes.
+    def stream(self, key: str, span: Span | None = None) -> "ObjectStream":
+        """An object, or a span of it, to be sent on as it comes: in parts, each of which is read when it is wanted.
 
         Raises:
             ChangedError: it has no such span.
             OSError: it cannot be read.
         """
-        options: GetOptions = {"range": span} if span is not None else {}
+        start, stop = span or (0, None)
+        last = start + STREAM_BYTES
+        asked: tuple[int, int] | SuffixRange = (start, last if stop is None else min(stop, last))
+        if start < 0:
+            asked = {"suffix": -start}
         with self._answers(key):
-            result = self._get(key, options)
+            result, head = self._part(key, asked, None)
         meta = result.meta
-        start, stop = result.range
-        chunks = (bytes(chunk) for chunk in result.stream(min_chunk_size=CHUNK_BYTES))
-        return ObjectStream(meta["size"], _stamp(meta["last_modified"], meta["e_tag"]), start, stop, chunks)
+        begin, end = result.range
+        if start >= 0:
+            end = meta["size"] if stop is None else min(stop, meta["size"])
+        mtime_ns = _stamp(meta["last_modified"], meta["e_tag"])
+        return ObjectStream(meta["size"], mtime_ns, begin, end, self._parts(key, head, begin, end, meta["e_tag"]))
+
+    def _parts(self, key: str, head: bytes, start: int, stop: int, etag: str | None) -> Iterator[bytes]:
+        yield head
+        start += len(head)
+        while start < stop:
+            part = self.part(key, start, min(start + STREAM_BYTES, stop), etag)
+            yield part
+            start += len(part)
 
     def part(self, key: str, start: int, stop: int, etag: str | None) -> bytes:
         """The bytes [start, stop) of the version with an ETag.
@@ -283,8 +297,10 @@ class Bucket:
                 raise ChangedError(self._path(key))
             return raw
 
-    def _part(self, key: str, span: "tuple[int, int] | int", etag: str | None) -> "tuple[GetResult, bytes]":
-        options: GetOptions = {"range": span} if isinstance(span, tuple) else {}
+    def _part(
+        self, key: str, span: "tuple[int, int] | SuffixRange | None", etag: str | None
+    ) -> "tuple[GetResult, bytes]":
+        options: GetOptions = {"range": span} if span is not None else {}
         if etag is not None:
             options["if_match"] = etag
         for attempt in range(1, _ATTEMPTS + 1):
@@ -329,22 +345,40 @@ class Bucket:
             raise FileNotFoundError(errno.ENOENT, "is not in the store", path) from None
         except OSError:
             raise
-        except exceptions.PreconditionError:
-            raise ChangedError(path) from None
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise _refused(error, path) from None
-        except exceptions.InvalidPathError as error:
-            raise UnlistableError(_reason(error), path) from None
         except ValueError as error:
             raise FileNotFoundError(errno.ENOENT, _reason(error), path) from None
         except exceptions.BaseError as error:
-            status = _STATUS.search(str(error))
-            if status is not None and status[1] == "416":
-                raise ChangedError(path) from None
-            if status is not None and status[1] in ("401", "403"):
-                raise _refused(error, path) from None
-            self._away_until = time.monotonic() + _AWAY_SECONDS
-            raise UnreachableError(_reason(error), path) from None
+            meant = _meant(error, path)
+            if isinstance(meant, UnreachableError) and _is_away(error):
+                self._away_until = time.monotonic() + _AWAY_SECONDS
+            raise meant from None
+
+
+def _meant(error: Exception, path: str) -> OSError:
+    """What a failure of the client would be of a file."""
+    from obstore import exceptions
+
+    match error:
+        case exceptions.PreconditionError():
+            return ChangedError(path)
+        case exceptions.InvalidPathError():
+            return UnlistableError(_reason(error), path)
+        case exceptions.PermissionDeniedError() | exceptions.UnauthenticatedError():
+            return _refused(error, path)
+    status = _STATUS.search(str(error))
+    match status[1] if status is not None else None:
+        case "416":
+            return ChangedError(path)
+        case "401" | "403":
+            return _refused(error, path)
+        case _:
+            return UnreachableError(_reason(error), path)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it is the store that fails, and not what was asked of it."""
+    status = _STATUS.search(str(error))
+    return status is None or status[1] in ("502", "503", "504")
 
 
 def _object(meta: "ObjectMeta") -> StoredObject:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.stores import KEY, Asked, Refusal, Store
 from tests.warehouse.queries.library import adapter_values, insert_adapters
+from warehouse import storage
 from warehouse.engine import Database
 from warehouse.ingest import roots
 from warehouse.storage import StoreUrl
@@ -49,14 +50,34 @@ def test_a_preview_in_a_store_is_sent_as_it_lies(store: Store, preview: Callable
 
 @pytest.mark.parametrize(
     ("asked", "start", "stop"),
-    [("bytes=0-3", 0, 4), ("bytes=8-", 8, len(PICTURE)), ("bytes=-5", len(PICTURE) - 5, len(PICTURE))],
+    [
+        ("bytes=0-3", 0, 4),
+        ("bytes=8-", 8, len(PICTURE)),
+        ("bytes=100-1699", 100, 1_700),
+        ("bytes=-5", len(PICTURE) - 5, len(PICTURE)),
+    ],
 )
 def test_a_range_of_it_is_that_range(
-    store: Store, preview: Callable[..., httpx.Response], asked: str, start: int, stop: int
+    store: Store,
+    preview: Callable[..., httpx.Response],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+    start: int,
+    stop: int,
 ) -> None:
+    monkeypatch.setattr(storage, "STREAM_BYTES", 500)
     answer = preview(store.url("lib/a.png"), Range=asked)
+    assert len(store.wire.asked) == -(-(stop - start) // 500)
     assert (answer.status_code, answer.content) == (206, PICTURE[start:stop])
     assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(PICTURE)}"
+
+
+def test_a_large_one_is_read_in_parts_of_one_version(
+    store: Store, preview: Callable[..., httpx.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "STREAM_BYTES", 1_000)
+    assert preview(store.url("lib/a.png")).content == PICTURE
+    assert [asked.if_match is not None for asked in store.wire.asked] == [False, True, True]
 
 
 def test_a_range_beyond_its_end_is_refused(store: Store, preview: Callable[..., httpx.Response]) -> None:

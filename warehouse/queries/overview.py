@@ -19,7 +19,7 @@ from warehouse.storage import LibraryRoot, root_at
 class RootState:
     """A library root and when it was last scanned to the end."""
 
-    path: LibraryRoot
+    path: str
     scanned_at: datetime | None
 
 
@@ -96,7 +96,7 @@ def overview(database: Database) -> Overview:
         )
         locks = select(Lock.name, Lock.holder, Lock.expires_at).order_by(Lock.name)
         return Overview(
-            roots=[RootState(root_at(path), scanned_at) for path, scanned_at in roots],
+            roots=[RootState(path, scanned_at) for path, scanned_at in roots],
             adapters=facets.count_of(connection),
             adapters_by_file_state=_counts(connection, Adapter.file_state, "unknown"),
             files_by_state=_counts(connection, File.state, "unknown"),
