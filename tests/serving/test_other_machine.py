@@ -19,6 +19,9 @@ from warehouse.settings import Settings
 from warehouse.vectors.indices import KIND, publish_index
 from warehouse.vectors.search import Recommender
 
+# Two machines share no file, so that their database is a server's.
+pytestmark = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
 
 @pytest.fixture
 def place(store: Store) -> dict[str, Any]:

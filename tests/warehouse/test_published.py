@@ -98,13 +98,13 @@ def test_a_reader_with_an_empty_folder_gets_what_was_published_once(
 
 
 def test_many_readers_at_once_get_it_once(
-    database: Database, builder: Settings, reader: Settings, store: Store
+    sqlite_database: Database, builder: Settings, reader: Settings, store: Store
 ) -> None:
-    publish(database, builder, KIND, build("one"))
-    found = current(database, reader, KIND)
+    publish(sqlite_database, builder, KIND, build("one"))
+    found = current(sqlite_database, reader, KIND)
     assert found is not None
     store.wire.asked.clear()
-    readers = [threading.Thread(target=at_hand, args=(database, reader, found)) for _ in range(6)]
+    readers = [threading.Thread(target=at_hand, args=(sqlite_database, reader, found)) for _ in range(6)]
     for thread in readers:
         thread.start()
     for thread in readers:
