@@ -244,10 +244,17 @@ class Bucket:
         Raises:
             OSError: it cannot be read.
         """
-        # A range of an empty object cannot be satisfied.
-        wanted = 0 if seen is not None and seen.size == 0 else first
+        if first and (seen is None or seen.size):
+            try:
+                return self._opened(key, (0, first), seen)
+            except ChangedError:
+                # No range of an empty object can be satisfied.
+                pass
+        return self._opened(key, None, seen)
+
+    def _opened(self, key: str, span: tuple[int, int] | None, seen: Seen | None) -> "ObjectFile":
         with self._answers(key):
-            result, head = self._part(key, (0, wanted) if wanted else None, None)
+            result, head = self._part(key, span, None)
         meta = result.meta
         mtime_ns = _stamp(meta["last_modified"], meta["e_tag"])
         if seen is not None and seen.mtime_ns % _NANOSECONDS == mtime_ns % _NANOSECONDS:
