@@ -85,7 +85,7 @@ class StoreUrl:
             ValueError: it names none.
         """
         bucket, _, prefix = text.removeprefix(SCHEME).partition("/")
-        prefix = prefix.strip("/")
+        prefix = prefix.rstrip("/")
         if not text.startswith(SCHEME) or not _BUCKET.fullmatch(bucket):
             raise ValueError(f"{text!r} is no place in a store: write s3://bucket or s3://bucket/prefix")
         if prefix and not {"", ".", ".."}.isdisjoint(prefix.split("/")):
