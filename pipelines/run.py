@@ -7,7 +7,6 @@ command line of the project looks like (`serving.cli`, which starts this as a pr
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -29,6 +28,7 @@ from warehouse.ingest.roots import LibraryError, choose
 from warehouse.locks import LockHeld, exclusive
 from warehouse.migrations import SchemaError
 from warehouse.settings import Settings, get_settings
+from warehouse.storage import root_at
 
 _INGEST_LOCK = "ingest"
 
@@ -37,7 +37,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description="Run a job and wait for its end.")
     parser.add_argument("job", choices=Job.ALL, help="the job to run")
     parser.add_argument(
-        "--path", action="append", type=Path, default=[], metavar="FOLDER", help="a library folder (repeatable)"
+        "--path",
+        action="append",
+        type=root_at,
+        default=[],
+        metavar="ROOT",
+        help="a library root: a folder or s3://bucket/prefix (repeatable)",
     )
     parser.add_argument("--force", action="store_true", help="trust no watermark: read, or embed, everything again")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,21 @@ import psutil
 import pytest
 
 from tests.databases import DIALECTS, migrated_postgresql, scratch_database, without_durability
+from tests.stores import Store, moto_server, wire_to
 from warehouse.engine import Database
 from warehouse.settings import Settings
 
-_COSTLY = ("synced", "analyst", "asked", "undisturbed", "large", "large_on_postgresql", "reference", "embedded")
+_COSTLY = (
+    "synced",
+    "analyst",
+    "asked",
+    "undisturbed",
+    "large",
+    "large_on_postgresql",
+    "reference",
+    "embedded",
+    "store_server",
+)
 """Fixtures that live longer than a test and take seconds to make."""
 
 _MEMORY, _ROOM = Path("/dev/shm"), 4 * 2**30
@@ -88,6 +100,22 @@ def postgresql_server() -> Iterator[str]:
 def postgresql_template(postgresql_server: str) -> str:
     """The name of a migrated database on the session's server, to be copied."""
     return migrated_postgresql(postgresql_server)
+
+
+@pytest.fixture(scope="session")
+def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3-compatible server of this test session, from a package."""
+    with moto_server(tmp_path_factory.mktemp("moto")) as url:
+        yield url
+
+
+@pytest.fixture
+def store(store_server: str) -> Iterator[Store]:
+    """An empty bucket, and a wire to it that writes down what is asked."""
+    with wire_to(store_server) as wire:
+        store = Store(store_server, wire, f"bucket-{uuid.uuid4().hex}")
+        store.create()
+        yield store
 
 
 @pytest.fixture(params=DIALECTS)

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, select
 
 from warehouse.models import Root
 from warehouse.settings import Settings
+from warehouse.storage import LibraryRoot, StoreUrl, root_at
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 # A pipe that took the file's place a moment ago would block for ever without O_NONBLOCK.
@@ -48,13 +49,23 @@ class OpenedFile:
     status: os.stat_result
 
 
-def library_roots(connection: Connection, settings: Settings) -> list[Path]:
-    """The configured library folders, and those of earlier syncs."""
+def library_roots(connection: Connection, settings: Settings) -> list[LibraryRoot]:
+    """The configured library roots, and those of earlier syncs."""
     registered = connection.execute(select(Root.path).order_by(Root.path)).scalars()
-    return list(dict.fromkeys([*settings.library_roots, *(Path(path) for path in registered)]))
+    return list(dict.fromkeys([*settings.library_roots, *(root_at(path) for path in registered)]))
 
 
-def resolve_under_roots(path: Path, roots: Iterable[Path]) -> Path:
+def require_under_roots(path: str, roots: Iterable[LibraryRoot]) -> None:
+    """See that an object of a store lies below a root in it. Keys are taken as they stand: no part of one leads up.
+
+    Raises:
+        OutsideRootsError: it lies below none.
+    """
+    if not any(isinstance(root, StoreUrl) and path.startswith(f"{root}/") for root in roots):
+        raise OutsideRootsError(f"{path} lies below no library root")
+
+
+def resolve_under_roots(path: Path, roots: Iterable[LibraryRoot]) -> Path:
     """The real path of an existing file or folder, free of links, which lies below the real path of a root.
 
     Raises:
@@ -64,13 +75,15 @@ def resolve_under_roots(path: Path, roots: Iterable[Path]) -> Path:
     return _locate(path, roots)[1]
 
 
-def _locate(path: Path, roots: Iterable[Path]) -> tuple[Path, Path]:
+def _locate(path: Path, roots: Iterable[LibraryRoot]) -> tuple[Path, Path]:
     """(the real path of the root, the real path of what lies below it)."""
     try:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise NoFileError(f"there is nothing that could be opened at {path}") from error
     for root in roots:
+        if isinstance(root, StoreUrl):
+            continue
         try:
             folder = root.resolve(strict=True)
         except (OSError, RuntimeError, ValueError):
@@ -83,7 +96,7 @@ def _locate(path: Path, roots: Iterable[Path]) -> tuple[Path, Path]:
     )
 
 
-def open_under_roots(path: Path, roots: Iterable[Path]) -> OpenedFile:
+def open_under_roots(path: Path, roots: Iterable[LibraryRoot]) -> OpenedFile:
     """The regular file at a path, opened.
 
     Raises:

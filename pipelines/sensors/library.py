@@ -1,7 +1,5 @@
 """`library_watch`: asks for a sync when a folder or a file of the library looks different from what was last seen."""
 
-from pathlib import Path
-
 import dagster as dg
 import msgspec
 
@@ -10,6 +8,7 @@ from pipelines.resources import Warehouse
 from warehouse import ingest
 from warehouse.contracts import Job, Tag, Trigger
 from warehouse.ingest.sweep import Position, sweep_edits
+from warehouse.storage import root_at
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -58,7 +57,7 @@ def library_watch(
         return dg.SkipReason(f"a sync is under way (run {syncs[0].dagster_run.run_id[:8]})")
     with warehouse.database.read() as connection:
         scanned = figures.root_signatures(connection)
-    roots = list(dict.fromkeys([*warehouse.settings.library_roots, *(Path(path) for path in scanned)]))
+    roots = list(dict.fromkeys([*warehouse.settings.library_roots, *(root_at(path) for path in scanned)]))
     if not roots:
         return dg.SkipReason("no library folder is known yet: `lora-manager sync FOLDER` makes one known")
     signature = ingest.library_signature(warehouse.settings, roots)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.cli.output import bytes_text
@@ -19,6 +18,7 @@ from serving.version import VERSION
 
 if TYPE_CHECKING:
     from warehouse.settings import Settings
+    from warehouse.storage import LibraryRoot
 
 API_PORT = 8000
 DAGSTER_PORT = 3000
@@ -108,17 +108,51 @@ def _folder(settings: "Settings") -> Iterator[Result]:
     made = "" if folder.exists() else ", not made yet"
     remedy = None if state is State.OK else "free space: a publication that does not fit is not made"
     yield Result("data folder", state, f"{folder}{made}; {bytes_text(free)} free", remedy)
+
+
+def look_at_roots(settings: "Settings") -> Iterator[Result]:
+    """Whether the configured libraries can be read."""
     for root in settings.library_roots:
-        yield _root(root, "LORA_MANAGER_LIBRARY_ROOTS")
+        yield _root(root, "LORA_MANAGER_LIBRARY_ROOTS", settings)
 
 
-def _root(root: Path, source: str) -> Result:
+def _root(root: "LibraryRoot", source: str, settings: "Settings") -> Result:
+    from warehouse.storage import ExtraMissingError, StoreUrl, bucket_of
+
+    if isinstance(root, StoreUrl):
+        try:
+            bucket_of(root.bucket, settings.library_access).probe(root.prefix)
+        except ExtraMissingError as error:
+            return Result("library", State.ERROR, f"{root}: {error}", "pip install 'lora-manager-backend[s3]'")
+        except OSError as error:
+            remedy = f"see LORA_MANAGER_LIBRARY_S3_ENDPOINT and …_KEY, or take it out of {source}"
+            return Result("library", State.ERROR, f"{root}: {error.strerror}", remedy)
+        return Result("library", State.OK, f"{root} at {settings.library_s3_endpoint or 'AWS'}, can be listed")
     try:
         next(iter(root.iterdir()), None)
     except OSError as error:
         remedy = f"mount it, give this user the right to read it, or take it out of {source}"
         return Result("library", State.ERROR, f"{root}: {error.strerror}", remedy)
     return Result("library", State.OK, str(root))
+
+
+def look_at_published_store(settings: "Settings") -> Iterator[Result]:
+    """Whether the store of published files can be read. Whether it can be written to, a publication tells."""
+    from warehouse.storage import ExtraMissingError, bucket_of
+
+    place = settings.published_place
+    if place is None:
+        return
+    try:
+        bucket_of(place.bucket, settings.published_access).probe(place.prefix)
+    except ExtraMissingError as error:
+        yield Result("published files", State.ERROR, str(error), "pip install 'lora-manager-backend[s3]'")
+    except OSError as error:
+        remedy = "see LORA_MANAGER_PUBLISHED_S3_ENDPOINT and …_KEY: nothing is published while it cannot be reached"
+        yield Result("published files", State.ERROR, f"{place}: {error.strerror}", remedy)
+    else:
+        found = f"{place} at {settings.published_s3_endpoint or 'AWS'}, can be listed"
+        yield Result("published files", State.OK, found)
 
 
 def _database(settings: "Settings") -> Iterator[Result]:
@@ -144,7 +178,7 @@ def _database(settings: "Settings") -> Iterator[Result]:
         yield Result("database", State.OK, f"{shown}, revision {revision}{size}")
         for root in registered_roots(database):
             if root not in settings.library_roots:
-                yield _root(root, "the registered folders")
+                yield _root(root, "the registered folders", settings)
     finally:
         database.dispose()
 
@@ -153,6 +187,7 @@ def _publications(settings: "Settings") -> Iterator[Result]:
     from warehouse.contracts import PUBLISHED_KINDS
     from warehouse.engine import open_database
     from warehouse.generations import current, is_whole
+    from warehouse.published import InStore
 
     if not settings.database_url and not (settings.data_dir / "warehouse.sqlite3").exists():
         return
@@ -162,6 +197,9 @@ def _publications(settings: "Settings") -> Iterator[Result]:
             published = current(database, settings, kind)
             if published is None:
                 yield Result(kind, State.WARNING, "never published", "lora-manager sync PATH")
+            elif not published.path.is_dir() and InStore.of(published.manifest) is not None:
+                found = f"{published.name} of {published.created_at:%Y-%m-%d %H:%M} UTC, in the store and not here yet"
+                yield Result(kind, State.OK, found)
             elif not is_whole(published):
                 found = f"the files of {published.name} are gone, or not as they were written"
                 yield Result(kind, State.ERROR, found, "lora-manager sync PATH --force")
@@ -214,6 +252,8 @@ PARTS: tuple[tuple[str, Callable[["Settings"], Iterator[Result]]], ...] = (
     ("devices", _devices),
     ("weights", _weights),
     ("data folder", _folder),
+    ("libraries", look_at_roots),
+    ("published files", look_at_published_store),
     ("database", _database),
     ("publications", _publications),
     ("Dagster", _dagster),

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serving.cli.context import DataOption, JsonOption, database_of, settings_of
-from serving.cli.folders import existing_folders
+from serving.cli.folders import existing_roots
 from serving.cli.output import note, printable, show_json, show_table
 
 if TYPE_CHECKING:
     from warehouse.engine import Database
     from warehouse.settings import Settings
+    from warehouse.storage import LibraryRoot
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def _as_it_is(settings: "Settings") -> Iterator["Database"]:
         yield database
 
 
-def _dry_run(settings: "Settings", folders: list[Path], *, as_json: bool) -> None:
+def _dry_run(settings: "Settings", folders: list["LibraryRoot"], *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from warehouse.ingest import plan_sync
@@ -40,7 +40,7 @@ def _dry_run(settings: "Settings", folders: list[Path], *, as_json: bool) -> Non
     with _as_it_is(settings) as database:
         plan = plan_sync(database, settings, folders or None)
     if as_json:
-        show_json({**asdict(plan), "counts": plan.counts})
+        show_json({**asdict(plan), "roots": [str(root) for root in plan.roots], "counts": plan.counts})
         return
     columns = ("change", "kind", "size", "path", "was")
     rows = (
@@ -56,7 +56,9 @@ def _dry_run(settings: "Settings", folders: list[Path], *, as_json: bool) -> Non
 
 
 def sync(
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH…", help="Folders; none: those known.")] = None,
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH…", help="Folders or s3://bucket/prefix; none: those known.")
+    ] = None,
     *,
     data: DataOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and write nothing.")] = False,
@@ -65,7 +67,7 @@ def sync(
 ) -> None:
     """Ingest folders. Read what is new or changed, embed it, publish it. Exit code 0 when every good file went in."""
     settings = settings_of(data)
-    folders = existing_folders(paths or [])
+    folders = existing_roots(paths or [])
     if dry_run:
         _dry_run(settings, folders, as_json=as_json)
         return

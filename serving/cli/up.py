@@ -12,7 +12,7 @@ import typer
 
 from serving.cli.context import DataOption, refuse_open_host, settings_of
 from serving.cli.errors import CommandError, Exit
-from serving.cli.folders import existing_folders
+from serving.cli.folders import existing_roots
 from serving.cli.output import note
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from serving.cli.supervisor import Supervisor
     from warehouse.engine import Database
     from warehouse.settings import Settings
+    from warehouse.storage import LibraryRoot
 
 SAMPLE_ADAPTERS = 240
 LOOK_AT_FILES_UP_TO = 100_000
@@ -53,11 +54,11 @@ class _StopRequest:
 class _Library:
     """The folders to ingest. `named`: given to the run as arguments; else it takes those known, even if one is gone."""
 
-    folders: list[Path]
+    folders: list["LibraryRoot"]
     named: bool
 
 
-def _library(database: "Database", settings: "Settings", given: list[Path], *, sample: bool) -> _Library:
+def _library(database: "Database", settings: "Settings", given: list["LibraryRoot"], *, sample: bool) -> _Library:
     """What to ingest; a sample library is made where there is nothing at all to ingest."""
     from warehouse.queries.overview import adapter_count, registered_roots
 
@@ -177,7 +178,8 @@ def _supervise(settings: "Settings", endpoints: "Endpoints", run_folder: "RunFol
 def up(
     *,
     library: Annotated[
-        list[Path] | None, typer.Option("--library", metavar="PATH", help="Folder of LoRA files; may be repeated.")
+        list[str] | None,
+        typer.Option("--library", metavar="PATH", help="Folder of LoRA files, or s3://bucket/prefix; may be repeated."),
     ] = None,
     data: DataOption = None,
     host: Annotated[str, typer.Option(help="Address the API listens on.")] = "127.0.0.1",
@@ -196,7 +198,7 @@ def up(
         signal.signal(number, signal.default_int_handler)
     settings = settings_of(data, api_host=host)
     refuse_open_host(settings, host)
-    folders = existing_folders(library or [])
+    folders = existing_roots(library or [])
     if port == dagster_port:
         raise CommandError(f"--port and --dagster-port are both {port}: choose two", Exit.USAGE)
     run_folder = RunFolder(settings.data_dir)
@@ -207,7 +209,7 @@ def up(
         _supervise(settings, Endpoints(host, port, dagster_port, Path(private)), run_folder)
 
 
-def _prepare(settings: "Settings", folders: list[Path], run_folder: "RunFolder", *, sample: bool) -> None:
+def _prepare(settings: "Settings", folders: list["LibraryRoot"], run_folder: "RunFolder", *, sample: bool) -> None:
     from serving.cli.pipeline import prepare_dagster_home
     from warehouse.engine import open_database
     from warehouse.migrations import upgrade

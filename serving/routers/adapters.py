@@ -17,7 +17,7 @@ from pydantic import Field
 
 from serving import encoding, problems
 from serving.deps import ActorDep, AdapterId, ServicesDep
-from serving.files import OpenedFileResponse
+from serving.files import OpenedFileResponse, preview_headers
 from serving.schemas.adapter_changes import (
     Activation,
     AdapterCreate,
@@ -27,6 +27,7 @@ from serving.schemas.adapter_changes import (
     Deactivation,
 )
 from serving.schemas.adapters import AdapterAnswer, AdapterPage, Provenance, TagList
+from serving.stored import NO_PREVIEW, stored_preview
 from warehouse import confinement, ids
 from warehouse.catalog import editing, many, registering
 from warehouse.catalog.errors import FieldError, NameTakenError, NoSuchAdapterError
@@ -34,6 +35,7 @@ from warehouse.catalog.many import Order, Result
 from warehouse.queries import adapters, breakdowns, cursors, pages
 from warehouse.queries.filters import make_filter
 from warehouse.queries.pages import Sort, SortKey
+from warehouse.storage import is_stored
 
 router = APIRouter(prefix="/adapters", tags=["adapters"])
 
@@ -61,7 +63,6 @@ PREVIEW_TYPES = {
     ".webm": "video/webm",
 }
 """What a preview can be; anything else (SVG can hold scripts) is not served."""
-_NO_PREVIEW = "this adapter has no preview image beside its weight file"
 
 
 def known_id(adapter_id: str) -> str:
@@ -393,7 +394,9 @@ def get_preview(
         raise problems.not_found("adapter", adapter_id)
     media_type = PREVIEW_TYPES.get(Path(stored).suffix.lower()) if stored else None
     if stored is None or media_type is None:
-        raise problems.Problem(HTTPStatus.NOT_FOUND, _NO_PREVIEW)
+        raise problems.Problem(HTTPStatus.NOT_FOUND, NO_PREVIEW)
+    if is_stored(stored):
+        return stored_preview(services.settings, request, stored, roots, media_type)
     try:
         opened = confinement.open_under_roots(Path(stored), roots)
     except confinement.OutsideRootsError as error:
@@ -402,12 +405,8 @@ def get_preview(
             HTTPStatus.NOT_FOUND, "this adapter's preview lies outside the library folders"
         ) from error
     except confinement.NoFileError as error:
-        raise problems.Problem(HTTPStatus.NOT_FOUND, _NO_PREVIEW) from error
-    headers = {
-        "ETag": f'"{opened.status.st_mtime_ns:x}-{opened.status.st_size:x}"',
-        "Cache-Control": "private, max-age=3600",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-    }
+        raise problems.Problem(HTTPStatus.NOT_FOUND, NO_PREVIEW) from error
+    headers = preview_headers(opened.status.st_mtime_ns, opened.status.st_size)
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         opened.stream.close()
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)

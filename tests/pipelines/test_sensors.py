@@ -18,12 +18,14 @@ from pipelines.resources import Warehouse
 from pipelines.schedules import nightly_full_rescan
 from pipelines.sensors.library import library_watch
 from pipelines.sensors.use import use_watch
+from tests.stores import Store
 from warehouse import ingest
 from warehouse.contracts import Job, Tag
 from warehouse.engine import Database
 from warehouse.models import Activity, AdapterUse
 from warehouse.processes import identity, is_gone
 from warehouse.settings import Settings
+from warehouse.storage import StoreUrl
 
 
 @pytest.fixture
@@ -291,3 +293,20 @@ def test_a_run_that_learns_is_waited_for(
     result = use_watch(context)
     assert isinstance(result, dg.SkipReason)
     assert "under way" in str(result.skip_message)
+
+
+def test_a_root_in_a_store_is_synced_when_an_object_is_replaced(
+    instance: dg.DagsterInstance, sqlite_database: Database, settings: Settings, store: Store
+) -> None:
+    settings = store.settings(settings)
+    store.put("lib/a.safetensors", b"one")
+    ingest.scan_library(sqlite_database, settings, [StoreUrl(store.bucket, "lib")])
+    known = _tick(instance, sqlite_database, settings)
+    assert isinstance(known, dg.SensorResult)
+    assert not known.run_requests
+    assert isinstance(_tick(instance, sqlite_database, settings, known.cursor), dg.SkipReason)
+
+    store.put("lib/a.safetensors", b"two")
+    changed = _tick(instance, sqlite_database, settings, known.cursor)
+    assert isinstance(changed, dg.SensorResult)
+    assert changed.run_requests

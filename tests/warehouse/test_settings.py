@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from warehouse.settings import Role, Settings, parse_paths
+from warehouse.storage import StoreUrl
 
 
 def make(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
@@ -163,3 +164,51 @@ def test_settings_show_no_secret() -> None:
         )
     )
     assert "b-secret" not in shown
+
+
+def test_roots_in_stores_stand_among_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [Path("/a"), StoreUrl("models", "x/y"), Path("/b"), StoreUrl("other")]
+    for text in (
+        "/a:s3://models/x/y:/b:s3://other/",
+        "/a, s3://models/x/y, /b, s3://other",
+        '["/a", "s3://models/x/y", "/b", "s3://other"]',
+    ):
+        assert make(monkeypatch, LIBRARY_ROOTS=text).library_roots == expected, text
+    assert make(monkeypatch, LIBRARY_ROOTS="s3://models/x").library_roots == [StoreUrl("models", "x")]
+    with pytest.raises(ValidationError, match="is no place in a store"):
+        make(monkeypatch, LIBRARY_ROOTS="s3://")
+
+
+def test_credentials_of_stores_are_apart_and_come_from_files_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("reader:a/b+c:d\n")
+    settings = make(
+        monkeypatch,
+        LIBRARY_S3_KEY_FILE=str(tmp_path / "key"),
+        LIBRARY_S3_ENDPOINT="http://store:9000/",
+        PUBLISHED_S3_KEY="writer:other",
+        PUBLISHED_S3_ADDRESSING="virtual",
+    )
+    reading, writing = settings.library_access, settings.published_access
+    assert (reading.key_id, reading.secret, reading.endpoint) == ("reader", "a/b+c:d", "http://store:9000")
+    assert (writing.key_id, writing.secret, writing.endpoint) == ("writer", "other", "")
+    assert (reading.virtual_hosted, writing.virtual_hosted) == (False, True)
+    assert "a/b+c:d" not in repr(settings)
+    with pytest.raises(ValidationError, match="both set"):
+        make(monkeypatch, LIBRARY_S3_KEY="anonymous")
+    monkeypatch.delenv("LORA_MANAGER_LIBRARY_S3_KEY_FILE")
+    assert make(monkeypatch, LIBRARY_S3_KEY="anonymous").library_access.anonymous
+
+
+@pytest.mark.parametrize("value", ["onlyanid", "id:", ":hush"])
+def test_credentials_that_are_none_are_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(ValidationError, match="neither ID:SECRET") as caught:
+        make(monkeypatch, LIBRARY_S3_KEY=value)
+    assert "hush" not in str(caught.value.errors(include_input=False))
+
+
+def test_an_emptied_file_of_credentials_is_no_fallback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").touch()
+    with pytest.raises(ValidationError, match="is empty"):
+        make(monkeypatch, PUBLISHED_S3_KEY_FILE=str(tmp_path / "key"))

@@ -33,7 +33,10 @@ def roots_of(connection: Connection, settings: Settings) -> list[Path]:
 
     Empty where none is configured: any file may be registered then.
     """
-    return [*settings.library_roots, *registered(connection)] if settings.library_roots else []
+    if not settings.library_roots:
+        return []
+    # Objects of stores come in by a sync alone, so that their roots allow no file.
+    return [root for root in (*settings.library_roots, *registered(connection)) if isinstance(root, Path)]
 
 
 def look_at(text: str, roots: Sequence[Path]) -> WeightFile:

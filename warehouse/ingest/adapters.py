@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from warehouse import facets
 from warehouse.engine import AnyRow, Database
-from warehouse.ingest import bulk, deriving, foreign
+from warehouse.ingest import bulk, deriving, fetching, foreign
 from warehouse.ingest.calls import Call
 from warehouse.ingest.deriving import BUILD_PRODUCER, INSPECT_PRODUCER, BundleTask, Derived, DocumentTask, WeightTask
 from warehouse.ingest.pool import Pool
@@ -100,6 +100,7 @@ class _Pass:
 
     def __init__(self, database: Database, settings: Settings, progress: Progress, total: int) -> None:
         self._database = database
+        self._settings = settings
         self._progress = progress
         self._pool: Pool[BundleTask, Derived] = Pool(
             Call.DERIVE, settings, expected=total, failed=deriving.failed, weigh=_bytes_of
@@ -111,7 +112,7 @@ class _Pass:
     def run(self) -> Counter[str]:
         waiting: list[Derived] = []
         size = 0
-        for derived in self._pool.map(self._batches()):
+        for derived in self._pool.map(fetching.with_headers(self._batches(), self._settings)):
             waiting.extend(derived)
             size += sum(len(item.adapters) for item in derived)
             if size >= _COMMIT_ADAPTERS or len(waiting) >= _COMMIT_BUNDLES:

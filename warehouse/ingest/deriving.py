@@ -32,6 +32,7 @@ from warehouse.civitai.resolution import hash_matches, is_weight_claim
 from warehouse.fulltext import fold, search_row
 from warehouse.ingest.steps import Fault, each, together
 from warehouse.safetensors import HeaderFacts, HeaderProblem, Inspection, InspectionState, inspect_file
+from warehouse.storage import is_stored
 
 BUILD_PRODUCER: Final = "adapters/4"
 """Version of everything that derives adapters: raised when the same bytes shall give other rows."""
@@ -59,35 +60,6 @@ class DocumentTask(Struct, array_like=True, frozen=True):
     own: bool
 
 
-class WeightTask(Struct, array_like=True, frozen=True, kw_only=True):
-    """A weight file as known. `facts` (JSON of `HeaderFacts`) and `problem` hold while `inspected`."""
-
-    pk: int
-    path: str
-    size: int
-    mtime_ns: int
-    is_there: bool
-    sha256: str | None
-    payload_sha256: str | None
-    blake3: str | None
-    crc32: str | None
-    inspected: bool
-    valid: bool | None
-    problem: str | None
-    facts: str | None
-
-
-class BundleTask(Struct, array_like=True, frozen=True, kw_only=True):
-    """A bundle to derive adapters from, at the revision that its elements were read at."""
-
-    pk: int
-    revision: int
-    directory: str
-    stem: str
-    weights: list[WeightTask]
-    documents: list[DocumentTask]
-
-
 class InspectionRow(Struct, array_like=True, frozen=True, kw_only=True):
     """What the header of a weight file tells, as columns of `inspections`."""
 
@@ -106,6 +78,37 @@ class InspectionRow(Struct, array_like=True, frozen=True, kw_only=True):
     tensor_count: int | None = None
     parameter_count: int | None = None
     facts: str | None = None
+
+
+class WeightTask(Struct, array_like=True, frozen=True, kw_only=True):
+    """A weight file as known. `facts` (JSON of `HeaderFacts`) and `problem` hold while `inspected`; `fresh` is what
+    they were just read from, for an object of a store, which a worker cannot reach."""
+
+    pk: int
+    path: str
+    size: int
+    mtime_ns: int
+    is_there: bool
+    sha256: str | None
+    payload_sha256: str | None
+    blake3: str | None
+    crc32: str | None
+    inspected: bool
+    valid: bool | None
+    problem: str | None
+    facts: str | None
+    fresh: InspectionRow | None = None
+
+
+class BundleTask(Struct, array_like=True, frozen=True, kw_only=True):
+    """A bundle to derive adapters from, at the revision that its elements were read at."""
+
+    pk: int
+    revision: int
+    directory: str
+    stem: str
+    weights: list[WeightTask]
+    documents: list[DocumentTask]
 
 
 class DerivedFinding(Struct, array_like=True, frozen=True):
@@ -283,10 +286,10 @@ def _speaks_of(source: Source, weight: WeightFacts) -> bool:
 
 def _inspect(weight: WeightTask) -> tuple[WeightFacts, bool, InspectionRow | None]:
     """The facts of a weight file, whether it is there, and its inspection if it was read just now."""
-    if weight.inspected or not weight.is_there:
+    if weight.inspected or not weight.is_there or is_stored(weight.path):
         header = _known_facts(weight.facts) if weight.facts else None
         problem = weight.problem if weight.valid is False else None
-        return _weight_facts(weight, header, problem), weight.is_there, None
+        return _weight_facts(weight, header, problem), weight.is_there, weight.fresh
     inspection = inspect_file(Path(weight.path), hashes=False)
     if inspection.problem is HeaderProblem.vanished:
         return _weight_facts(weight, None, None), False, None

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from warehouse.civitai import Verdict
 from warehouse.engine import AnyRow, Database
-from warehouse.ingest import bulk, bundles
+from warehouse.ingest import bulk, bundles, fetching
 from warehouse.ingest.bundles import BundleRead, BundleReadTask
 from warehouse.ingest.calls import Call
 from warehouse.ingest.pool import Pool
@@ -99,6 +99,7 @@ class _Reader:
 
     def __init__(self, database: Database, settings: Settings, progress: Progress) -> None:
         self._database = database
+        self._settings = settings
         self._progress = progress
         with database.read() as connection:
             self._total: int = connection.execute(
@@ -115,7 +116,7 @@ class _Reader:
         self._progress.start(self._total, "documents")
         waiting: list[BundleRead] = []
         documents = size = adapters = 0
-        for reads in self._pool.map(self._batches()):
+        for reads in self._pool.map(fetching.with_documents(self._batches(), self._settings)):
             waiting.extend(reads)
             documents += sum(len(read.outcomes) for read in reads)
             size += sum(len(outcome.raw or b"") for read in reads for outcome in read.outcomes)

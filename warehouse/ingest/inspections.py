@@ -23,14 +23,19 @@ from warehouse.ingest.report import StageReport
 from warehouse.ingest.work import alone
 from warehouse.ingest.writer import upsert_inspections
 from warehouse.models import Bundle, File, Inspection, utc_now
-from warehouse.safetensors import HeaderProblem, inspect_file
+from warehouse.safetensors import HeaderProblem, inspect_file, inspect_object
 from warehouse.safetensors import Inspection as Inspected
 from warehouse.settings import Settings
+from warehouse.storage import Seen, is_stored
 
 _LOAD: Final = 500
 _COMMIT_FILES: Final = 200
 _COMMIT_SECONDS: Final = 2.0
 """What a kill may cost: the hashes of these seconds, or one file."""
+_STORED_AT_ONCE: Final = 6
+"""Objects of stores that are hashed at once; each has two parts in memory, and waits for its store most of the time."""
+_UNSEEN: Final = frozenset({HeaderProblem.vanished, HeaderProblem.unreachable})
+"""Where nothing of the file was read, so that there is nothing to write of it."""
 
 
 def inspect_files(database: Database, settings: Settings, *, progress: Progress | None = None) -> StageReport:
@@ -43,7 +48,7 @@ def inspect_files(database: Database, settings: Settings, *, progress: Progress 
     started = time.perf_counter()
     with alone(database):
         shown = progress or Silence()
-        counts = _Inspections(database, shown).run()
+        counts = _Inspections(database, settings, shown).run()
         rebuilt = build_due(database, settings, shown)
         with database.write() as connection:
             groups = duplicates.recompute(connection)
@@ -81,8 +86,9 @@ def _problems(connection: Connection) -> dict[str, int]:
 class _Inspections:
     """One pass over the files that are due."""
 
-    def __init__(self, database: Database, progress: Progress) -> None:
+    def __init__(self, database: Database, settings: Settings, progress: Progress) -> None:
         self._database = database
+        self._access = settings.library_access
         self._progress = progress
         # Hashing one large file keeps two cores busy already.
         self._threads = max(1, usable_cores() // 2)
@@ -125,13 +131,20 @@ class _Inspections:
             yield from rows
 
     def _inspect(self, rows: Iterable[AnyRow]) -> Iterator[tuple[AnyRow, Inspected]]:
-        with ThreadPoolExecutor(self._threads) as threads:
+        with ThreadPoolExecutor(self._threads) as threads, ThreadPoolExecutor(_STORED_AT_ONCE) as stored:
             under_way: deque[tuple[AnyRow, Future[Inspected]]] = deque()
+            away = 0
             try:
                 for row in rows:
-                    under_way.append((row, threads.submit(inspect_file, Path(row.path))))
-                    if len(under_way) > 2 * self._threads:
+                    if is_stored(row.path):
+                        away += 1
+                        seen = Seen(row.size, row.mtime_ns)
+                        under_way.append((row, stored.submit(inspect_object, row.path, self._access, seen=seen)))
+                    else:
+                        under_way.append((row, threads.submit(inspect_file, Path(row.path))))
+                    while len(under_way) - away > 2 * self._threads or away > 2 * _STORED_AT_ONCE:
                         done, future = under_way.popleft()
+                        away -= is_stored(done.path)
                         yield done, future.result()
                 while under_way:
                     done, future = under_way.popleft()
@@ -192,7 +205,7 @@ def _write_hashes(connection: Connection, hashed: Sequence[tuple[AnyRow, Inspect
 def _write_inspections(connection: Connection, inspected: Sequence[tuple[AnyRow, Inspected]]) -> None:
     rows = []
     for row, result in inspected:
-        if result.problem is not HeaderProblem.vanished:
+        if result.problem not in _UNSEEN:
             hashes = result.hashes
             size, mtime_ns = (hashes.size, hashes.mtime_ns) if hashes is not None else (row.size, row.mtime_ns)
             rows.append(inspection_row(row.pk, size, mtime_ns, result))

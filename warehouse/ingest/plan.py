@@ -18,6 +18,7 @@ from warehouse.ingest.roots import choose
 from warehouse.ingest.walk import Obstacle, Walk
 from warehouse.models import Base, Root
 from warehouse.settings import Settings
+from warehouse.storage import LibraryRoot
 
 _PAGE = 1_000
 
@@ -39,7 +40,7 @@ class PlannedChange:
 class SyncPlan:
     """Everything a sync of these roots would change, and what it could not look at."""
 
-    roots: list[Path]
+    roots: Sequence[LibraryRoot]
     changes: list[PlannedChange]
     obstacles: list[Obstacle]
     unchanged: int
@@ -50,7 +51,7 @@ class SyncPlan:
         return dict(Counter(change.change for change in self.changes))
 
 
-def plan_sync(database: Database, settings: Settings, roots: Sequence[Path] | None = None) -> SyncPlan:
+def plan_sync(database: Database, settings: Settings, roots: Sequence[LibraryRoot] | None = None) -> SyncPlan:
     """Compare the folders with the rows, and write nothing: no file, no row, not even the database itself.
 
     Raises:
@@ -58,7 +59,7 @@ def plan_sync(database: Database, settings: Settings, roots: Sequence[Path] | No
     """
     with _rows(database) as known:
         chosen = choose(known, settings, roots)
-        walk = Walk(chosen.walkable, excluded=frozenset({str(settings.data_dir)}))
+        walk = Walk(chosen.walkable, frozenset({str(settings.data_dir)}), settings.library_access)
         with known.session() as session:
             staging.stage(session, walk)
             with session.temporary() as connection:

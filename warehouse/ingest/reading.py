@@ -20,11 +20,23 @@ MAX_COMPLAINTS: Final = 20
 """Complaints of one document that are kept; all of them are counted."""
 
 
+class Fetched(Struct, array_like=True, frozen=True):
+    """A document of a store as it was got, for a worker reaches none. `raw` is None where it is too large to be taken,
+    or was not got; then `state` and `reason` say why."""
+
+    state: Literal["present", "missing", "unreadable"]
+    raw: bytes | None = None
+    size: int = 0
+    mtime_ns: int = 0
+    reason: str | None = None
+
+
 class ReadTask(Struct, array_like=True, frozen=True):
-    """A document to read."""
+    """A document to read; `fetched` where that has been done."""
 
     pk: int
     path: str
+    fetched: Fetched | None = None
 
 
 class Complained(Struct, array_like=True, frozen=True):
@@ -68,25 +80,41 @@ def read(task: ReadTask, max_bytes: int) -> ReadOutcome:
 
 def read_and_parse(task: ReadTask, max_bytes: int) -> tuple[ReadOutcome, Reading | None]:
     """The outcome, and what the document says; None where nothing was read."""
+    if task.fetched is not None:
+        return _judged(task, task.fetched, max_bytes)
     try:
         descriptor = os.open(task.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return ReadOutcome(pk=task.pk, state="missing"), None
     except OSError as error:
-        return _unreadable(task, error), None
+        return _unreadable(task, error.strerror or type(error).__name__), None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return ReadOutcome(pk=task.pk, state="missing"), None
         if status.st_size > max_bytes:
-            return _too_large(task, status, max_bytes), None
+            return _too_large(task, status.st_size, status.st_mtime_ns, max_bytes), None
         raw, status = _stable_bytes(descriptor, status, max_bytes)
     except OSError as error:
-        return _unreadable(task, error), None
+        return _unreadable(task, error.strerror or type(error).__name__), None
     finally:
         os.close(descriptor)
+    return _parsed(task, raw, status.st_size, status.st_mtime_ns, max_bytes)
+
+
+def _judged(task: ReadTask, fetched: Fetched, max_bytes: int) -> tuple[ReadOutcome, Reading | None]:
+    if fetched.state == "missing":
+        return ReadOutcome(pk=task.pk, state="missing"), None
+    if fetched.state == "unreadable":
+        return _unreadable(task, fetched.reason or "no reason given"), None
+    if fetched.raw is None:
+        return _too_large(task, fetched.size, fetched.mtime_ns, max_bytes), None
+    return _parsed(task, fetched.raw, fetched.size, fetched.mtime_ns, max_bytes)
+
+
+def _parsed(task: ReadTask, raw: bytes, size: int, mtime_ns: int, max_bytes: int) -> tuple[ReadOutcome, Reading]:
     parsed = read_document(raw, file_name=task.path.rpartition("/")[2], max_bytes=max_bytes)
-    return _outcome(task, raw, status, parsed), parsed
+    return _outcome(task, raw, (size, mtime_ns), parsed), parsed
 
 
 def _stable_bytes(descriptor: int, status: os.stat_result, max_bytes: int) -> tuple[bytes, os.stat_result]:
@@ -103,12 +131,13 @@ def _stable_bytes(descriptor: int, status: os.stat_result, max_bytes: int) -> tu
     return raw, status
 
 
-def _outcome(task: ReadTask, raw: bytes, status: os.stat_result, reading: Reading) -> ReadOutcome:
+def _outcome(task: ReadTask, raw: bytes, status: tuple[int, int], reading: Reading) -> ReadOutcome:
+    size, mtime_ns = status
     return ReadOutcome(
         pk=task.pk,
         state="present",
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
+        size=size,
+        mtime_ns=mtime_ns,
         digest=blake3(raw).hexdigest(),
         shape=reading.shape,
         verdict=reading.verdict,
@@ -123,42 +152,46 @@ def _outcome(task: ReadTask, raw: bytes, status: os.stat_result, reading: Readin
     )
 
 
-def _too_large(task: ReadTask, status: os.stat_result, max_bytes: int) -> ReadOutcome:
+def _too_large(task: ReadTask, size: int, mtime_ns: int, max_bytes: int) -> ReadOutcome:
     return ReadOutcome(
         pk=task.pk,
         state="present",
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
+        size=size,
+        mtime_ns=mtime_ns,
         shape=Shape.UNKNOWN,
         verdict=Verdict.QUARANTINED,
         reason_code=ReasonCode.TOO_LARGE,
-        reason=f"{PurePath(task.path).name}: {status.st_size:,} bytes are more than the {max_bytes:,} that a document "
+        reason=f"{PurePath(task.path).name}: {size:,} bytes are more than the {max_bytes:,} that a document "
         "may have; raise LORA_MANAGER_MAX_DOCUMENT_BYTES if it really is metadata",
     )
 
 
-def _unreadable(task: ReadTask, error: OSError) -> ReadOutcome:
+def _unreadable(task: ReadTask, reason: str) -> ReadOutcome:
     return ReadOutcome(
         pk=task.pk,
         state="unreadable",
         verdict=Verdict.QUARANTINED,
         reason_code="unreadable",
-        reason=f"{PurePath(task.path).name}: cannot be read ({error.strerror or type(error).__name__}); check its "
+        reason=f"{PurePath(task.path).name}: cannot be read ({reason}); check its "
         "permissions and the disk, the next sync tries again",
     )
 
 
 def crashed(task: ReadTask, what: str) -> ReadOutcome:
     """The outcome of a document that ended its worker, or met a fault of ours: set aside until it changes."""
-    try:
-        status = os.stat(task.path)  # noqa: PTH116 - as everywhere in this module
-    except OSError:
-        return ReadOutcome(pk=task.pk, state="missing")
+    if task.fetched is not None:
+        size, mtime_ns = task.fetched.size, task.fetched.mtime_ns
+    else:
+        try:
+            status = os.stat(task.path)  # noqa: PTH116 - as everywhere in this module
+        except OSError:
+            return ReadOutcome(pk=task.pk, state="missing")
+        size, mtime_ns = status.st_size, status.st_mtime_ns
     return ReadOutcome(
         pk=task.pk,
         state="present",
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
+        size=size,
+        mtime_ns=mtime_ns,
         shape=Shape.UNKNOWN,
         verdict=Verdict.QUARANTINED,
         reason_code="internal_error",

@@ -13,6 +13,7 @@ from warehouse.engine import Database
 from warehouse.ingest.walk import Obstacle, outermost
 from warehouse.models import Root, utc_now
 from warehouse.settings import Settings
+from warehouse.storage import ExtraMissingError, LibraryRoot, StoreUrl, bucket_of, root_at
 
 
 class LibraryError(ValueError):
@@ -23,23 +24,23 @@ class LibraryError(ValueError):
 class LibraryRoots:
     """Folders to walk, none inside another one, and those that are known but cannot be walked now."""
 
-    walkable: list[Path]
+    walkable: list[LibraryRoot]
     obstacles: list[Obstacle]
 
 
-def registered(connection: Connection) -> list[Path]:
+def registered(connection: Connection) -> list[LibraryRoot]:
     """The folders of earlier syncs."""
-    return [Path(path) for path in connection.execute(select(Root.path).order_by(Root.path)).scalars()]
+    return [root_at(path) for path in connection.execute(select(Root.path).order_by(Root.path)).scalars()]
 
 
-def choose(database: Database, settings: Settings, given: Sequence[Path] | None) -> LibraryRoots:
+def choose(database: Database, settings: Settings, given: Sequence[LibraryRoot] | None) -> LibraryRoots:
     """The folders to walk.
 
     Raises:
         LibraryError: a given folder is none, or no folder is known, or none of the known ones is there.
     """
     if given:
-        return LibraryRoots(outermost([_checked(path) for path in given]), [])
+        return LibraryRoots(outermost([_checked(path, settings) for path in given]), [])
     with database.read() as connection:
         known = {*settings.library_roots, *registered(connection)}
     if not known:
@@ -47,9 +48,9 @@ def choose(database: Database, settings: Settings, given: Sequence[Path] | None)
             "no library folder is known: name one (`lora-manager sync PATH`) or set LORA_MANAGER_LIBRARY_ROOTS"
         )
     walkable, obstacles = [], []
-    for path in sorted(known):
+    for path in sorted(known, key=str):
         try:
-            walkable.append(_checked(path))
+            walkable.append(_checked(path, settings))
         except LibraryError as error:
             obstacles.append(Obstacle("root_not_there", str(path), f"{error}. What is known of it stays as it was."))
     if not walkable:
@@ -57,7 +58,25 @@ def choose(database: Database, settings: Settings, given: Sequence[Path] | None)
     return LibraryRoots(outermost(walkable), obstacles)
 
 
-def _checked(path: Path) -> Path:
+def _checked(root: LibraryRoot, settings: Settings) -> LibraryRoot:
+    return _reached(root, settings) if isinstance(root, StoreUrl) else _folder(root)
+
+
+def _reached(root: StoreUrl, settings: Settings) -> StoreUrl:
+    try:
+        bucket_of(root.bucket, settings.library_access).probe(root.prefix)
+    except ExtraMissingError as error:
+        raise LibraryError(f"{root} cannot be read: {error}") from None
+    except OSError as error:
+        where = settings.library_s3_endpoint or "AWS"
+        raise LibraryError(
+            f"{root} cannot be listed at {where} ({error.strerror}): check the address, the bucket and that the "
+            "credentials may list it (LORA_MANAGER_LIBRARY_S3_…)"
+        ) from error
+    return root
+
+
+def _folder(path: Path) -> Path:
     folder = path.expanduser().absolute()
     try:
         folder = folder.resolve()
@@ -74,7 +93,7 @@ def _checked(path: Path) -> Path:
     return folder
 
 
-def register(connection: Connection, paths: Sequence[Path]) -> dict[str, int]:
+def register(connection: Connection, paths: Sequence[LibraryRoot]) -> dict[str, int]:
     """Make sure that each folder has its row; the numbers by path."""
     known = dict(connection.execute(select(Root.path, Root.pk)).all())
     for path in paths:

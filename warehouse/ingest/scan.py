@@ -10,7 +10,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy import (
     ColumnElement,
@@ -38,6 +37,7 @@ from warehouse.ingest.walk import Obstacle, Walk
 from warehouse.ingest.work import alone
 from warehouse.models import Adapter, Bundle, Document, File, Finding, Root, UtcDateTime, utc_now
 from warehouse.settings import Settings
+from warehouse.storage import LibraryRoot, root_at
 
 CHUNK = 2_000
 MAX_FINDINGS = 5_000
@@ -48,7 +48,7 @@ ORIGIN = "scan"
 def scan_library(
     database: Database,
     settings: Settings,
-    roots: Sequence[Path] | None = None,
+    roots: Sequence[LibraryRoot] | None = None,
     *,
     force: bool = False,
     progress: Progress | None = None,
@@ -56,7 +56,7 @@ def scan_library(
     """Compare the folders with the rows and write the differences.
 
     Args:
-        roots: folders to walk, registered for later syncs; None takes the configured and the registered ones.
+        roots: places to walk, registered for later syncs; None takes the configured and the registered ones.
         force: read every document and header again, whatever its size and time say; believe an empty folder.
 
     Raises:
@@ -84,7 +84,7 @@ def scan_library(
 
 def _walk(session: Session, settings: Settings, chosen: LibraryRoots, *, force: bool) -> tuple[Walk, list[Obstacle]]:
     """Walk and compare. A root that holds nothing is taken for a disk that is not mounted, unless forced."""
-    walk = Walk(chosen.walkable, excluded=frozenset({str(settings.data_dir)}))
+    walk = Walk(chosen.walkable, frozenset({str(settings.data_dir)}), settings.library_access)
     staging.stage(session, walk, believe_empty=force)
     empty = [root for root, count in walk.found.items() if count == 0]
     if len(empty) == len(walk.found) and not force:
@@ -361,5 +361,8 @@ def _finish(session: Session, settings: Settings, walk: Walk, obstacles: Sequenc
             update(Root)
             .where(Root.path == bindparam("root"))
             .values(scanned_at=now, signature=bindparam("now_signature")),
-            [{"root": path, "now_signature": library_signature(settings, [Path(path)])} for path in paths],
+            [
+                {"root": path, "now_signature": library_signature(settings, [root_at(path)], walk.signatures)}
+                for path in paths
+            ],
         )

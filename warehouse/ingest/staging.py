@@ -7,7 +7,6 @@ is done about a difference (`scan`, `plan`).
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import groupby, islice
-from pathlib import PurePosixPath
 from typing import Any
 
 from sqlalchemy import (
@@ -208,10 +207,10 @@ def _join_civitdl(connection: Connection) -> None:
 
 
 def _bundle_of_weight(path: str) -> dict[str, str]:
-    pure = PurePosixPath(path)
-    element = classify(pure.name)
+    folder, _, name = path.rpartition("/")
+    element = classify(name)
     assert element is not None
-    return {"into": str(pure.parent), "as_stem": element.stem}
+    return {"into": folder, "as_stem": element.stem}
 
 
 def _known() -> list[tuple[ElementKind, type[File] | type[Document]]]:

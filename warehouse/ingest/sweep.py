@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 
 from warehouse.engine import Database
 from warehouse.models import Document, File
+from warehouse.storage import is_stored
 
 BUDGET: Final = 5_000
 """Files per call: some 10 ms on a local disk. A library of a million files takes two hours at a call every 30 s."""
@@ -35,7 +36,8 @@ class Sweep(Struct, frozen=True):
 def sweep_edits(database: Database, position: Position, *, budget: int = BUDGET) -> Sweep:
     """Look at up to `budget` known files from a position on, once around at most; ends at the first edited one.
 
-    A file that is gone is no edit: that changes its folder, or its whole disk is away.
+    A file that is gone is no edit: that changes its folder, or its whole disk is away. Objects of stores are passed
+    over: their listing tells edits too.
     """
     with database.read() as connection:
         for _ in range(len(_TABLES) + 1):
@@ -63,6 +65,8 @@ def _rows(connection: Connection, position: Position, limit: int) -> list[tuple[
 
 
 def _edited(path: str, size: int, mtime_ns: int) -> str | None:
+    if is_stored(path):
+        return None
     try:
         status = os.stat(path)  # noqa: PTH116 - thousands of these
     except OSError:

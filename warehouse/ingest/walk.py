@@ -7,13 +7,15 @@ Memory is bounded by the number of folders, never of files.
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgspec import Struct
 
 from warehouse.ingest.elements import ElementKind, civitdl_key, classify, is_foreign_folder
+from warehouse.ingest.listing import Listed, StoreListing
+from warehouse.storage import Access, LibraryRoot, StoreUrl
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -48,12 +50,16 @@ class Obstacle:
 class Walk:
     """One walk over several roots; `entries()` is to be consumed once, then `obstacles` and `counts` are complete."""
 
-    roots: list[Path]
+    roots: Sequence[LibraryRoot]
     excluded: frozenset[str] = frozenset()
     """Folders that are never entered: the project's own data."""
+    access: Access = field(default_factory=Access)
+    """How roots in stores are reached."""
     obstacles: list[Obstacle] = field(default_factory=list)
     found: dict[str, int] = field(default_factory=dict)
     """Weights and documents by root."""
+    signatures: dict[str, str] = field(default_factory=dict)
+    """Of roots in stores: what their listing came to, which would cost as many requests again."""
     _visited: set[tuple[int, int]] = field(default_factory=set)
 
     def entries(self) -> Iterator[Entry]:
@@ -61,7 +67,10 @@ class Walk:
         links: deque[tuple[str, str]] = deque()
         for root in self.roots:
             self.found[str(root)] = 0
-            yield from self._folders(str(root), str(root), links)
+            if isinstance(root, StoreUrl):
+                yield from self._stored(root)
+            else:
+                yield from self._folders(str(root), str(root), links)
         while links:
             root_path, link = links.popleft()
             yield from self._folders(root_path, link, links)
@@ -86,6 +95,24 @@ class Walk:
                     self.found[root] += found.kind is not ElementKind.PREVIEW
                     yield found
             pending.extend(sorted(children, reverse=True))
+
+    def _stored(self, root: StoreUrl) -> Iterator[Entry]:
+        listing = StoreListing(root, self.access)
+        for listed in listing.files():
+            found = _of_store(listed)
+            if found is not None:
+                self.found[str(root)] += found.kind is not ElementKind.PREVIEW
+                yield found
+        self.signatures[str(root)] = listing.signature
+        for folder, reason in listing.unread:
+            self.obstacles.append(
+                Obstacle(
+                    "folder_unreadable",
+                    folder,
+                    f"{folder}: what lies there cannot be listed ({reason}). What is known of it stays as it was; see "
+                    "that the store can be reached and that each key is a path, then sync again.",
+                )
+            )
 
     def _enter(self, folder: str) -> bool:
         """Whether a folder is new to this walk; loops end here."""
@@ -177,6 +204,25 @@ class Walk:
         )
 
 
+def _of_store(listed: Listed) -> Entry | None:
+    element = classify(listed.name)
+    if element is None:
+        return None
+    if element.kind is ElementKind.PREVIEW:
+        return Entry(element.kind, listed.directory, element.stem, listed.path, 0, 0, 0, element.rank, None)
+    return Entry(
+        element.kind,
+        listed.directory,
+        element.stem,
+        listed.path,
+        listed.object.size,
+        listed.object.mtime_ns,
+        listed.object.inode,
+        element.rank,
+        civitdl_key(listed.directory, listed.name, element.kind),
+    )
+
+
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
@@ -184,10 +230,16 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def outermost(roots: Iterable[Path]) -> list[Path]:
+def outermost(roots: Iterable[LibraryRoot]) -> list[LibraryRoot]:
     """The roots without those that lie inside another one, sorted."""
-    kept: list[Path] = []
-    for root in sorted(set(roots), key=lambda path: (len(path.parts), str(path))):
-        if not any(root.is_relative_to(other) for other in kept):
+    kept: list[LibraryRoot] = []
+    for root in sorted(set(roots), key=lambda root: (str(root).count("/"), str(root))):
+        if not any(_lies_in(root, other) for other in kept):
             kept.append(root)
-    return sorted(kept)
+    return sorted(kept, key=str)
+
+
+def _lies_in(root: LibraryRoot, other: LibraryRoot) -> bool:
+    if isinstance(root, StoreUrl):
+        return root.is_relative_to(other)
+    return isinstance(other, Path) and root.is_relative_to(other)

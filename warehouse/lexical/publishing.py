@@ -18,7 +18,17 @@ from sqlalchemy import Connection, select
 
 from warehouse.engine import Database
 from warehouse.evaluation.spot import spot_check
-from warehouse.generations import FILES, Manifest, Published, current, digests, publish, require_whole
+from warehouse.generations import (
+    FILES,
+    Manifest,
+    Published,
+    at_hand,
+    current,
+    digests,
+    is_kept,
+    publish,
+    require_whole,
+)
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.lexical import index, tokens
 from warehouse.lexical.tokens import FIELDS, Document, Field
@@ -85,10 +95,10 @@ def publish_words(
         read_at = utc_now()
         states = _states(connection)
         before = current(database, settings, KIND)
-        usable = None if force or before is None or not _is_usable(before) else before
+        usable = None if force or before is None or not _is_usable(database, settings, before) else before
         old = _none() if usable is None else load_states(usable.path)
         difference = _compare(old, states)
-        if usable is not None and not difference.added and not difference.removed:
+        if usable is not None and not difference.added and not difference.removed and is_kept(settings, usable):
             return usable
         if len(difference.added) + len(difference.removed) > _ANEW_ABOVE * len(states):
             usable, difference = None, _Difference(states["number"].tolist(), [])
@@ -210,11 +220,12 @@ def _source() -> dict[str, Any]:
     return {"version": VERSION, "tokens": tokens.VERSION}
 
 
-def _is_usable(before: Published) -> bool:
+def _is_usable(database: Database, settings: Settings, before: Published) -> bool:
     """Whether what a generation holds would be written in the same way now, and can still be read."""
     if before.manifest.get("source") != _source():
         return False
     try:
+        at_hand(database, settings, before)
         require_whole(before)
         return index.LexicalIndex(before.path / INDEX_FOLDER).count == len(load_states(before.path))
     except OSError as error:

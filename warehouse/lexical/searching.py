@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from warehouse.engine import Database
-from warehouse.generations import Published, current, current_pk, require_whole
+from warehouse.generations import OnItsWayError, Published, at_hand, current, current_pk, require_whole
 from warehouse.lexical.index import Hit, LexicalIndex
 from warehouse.lexical.newer import NOTHING, Newer
 from warehouse.lexical.publishing import INDEX_FOLDER, KIND, load_states
@@ -37,6 +37,8 @@ _MAX_FRAGMENTS = 32
 _GROWTH = 4
 _REOPEN_SECONDS = 10.0
 """A new generation that could not be opened is tried again after so long; until then the one before it answers."""
+_ON_ITS_WAY_SECONDS = 0.5
+"""One that is being got from a store is looked for again after so long."""
 _log = logging.getLogger(__name__)
 
 
@@ -175,7 +177,13 @@ class LexicalSearcher:
     def _opened(self) -> _Open | None:
         try:
             published = current(self._database, self._settings, KIND)
-            return None if published is None else _Open.of(published)
+            if published is None:
+                return None
+            # With an older index to answer from, nobody waits for a download.
+            return _Open.of(at_hand(self._database, self._settings, published, wait=self._open is None))
+        except OnItsWayError:
+            self._reopen_at = time.monotonic() + _ON_ITS_WAY_SECONDS
+            return None
         except OSError:
             self._reopen_at = time.monotonic() + _REOPEN_SECONDS
             _log.exception("the current word index cannot be opened; questions are answered without it")

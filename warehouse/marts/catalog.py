@@ -6,6 +6,7 @@ own columns. Does not belong here: running other people's queries (`query`).
 """
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from warehouse.engine import Database
-from warehouse.generations import Published, current
+from warehouse.generations import Published, readable
 from warehouse.ids import new_id
 from warehouse.marts.errors import MartError, NothingPublishedError
 from warehouse.marts.parquet import READ_ONLY
@@ -29,6 +30,8 @@ KIND = "marts/analytics"
 CATALOG = "catalog.duckdb"
 STORAGE_VERSION = "v1.0.0"
 """Format of the file, so that DuckDB clients from 1.0 on open it."""
+
+_log = logging.getLogger(__name__)
 
 _GLOB = re.compile(r"([*?\[])")
 
@@ -53,12 +56,16 @@ def current_link(settings: Settings) -> Path:
 
 
 def require_current(database: Database, settings: Settings) -> Published:
-    """The generation that the pointer names.
+    """The generation that the pointer names, or an older one while its files are on their way from a store.
 
     Raises:
-        NothingPublishedError: there is none yet.
+        NothingPublishedError: there is none yet, or its files are not here and cannot be got from the store.
     """
-    published = current(database, settings, KIND)
+    try:
+        published = readable(database, settings, KIND)
+    except OSError as error:
+        _log.warning("the published marts cannot be got from their store: %s", error)
+        raise NothingPublishedError("the published marts cannot be got from their store now; ask later") from error
     if published is None:
         raise NothingPublishedError("no marts are published yet: run `lora-manager sync` first")
     return published

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.engine import Database
-from warehouse.generations import current
+from warehouse.generations import readable
 from warehouse.marts.catalog import KIND, mart_files
 from warehouse.settings import Settings
 
@@ -30,7 +30,7 @@ def read_mart(database: Database, settings: Settings, name: str, *, limit: int =
     """
     if not 0 <= limit <= MAX_ROWS:
         raise ValueError(f"limit {limit} is not within 0..{MAX_ROWS}")
-    published = current(database, settings, KIND)
+    published = readable(database, settings, KIND)
     if published is None:
         return []
     if name not in published.manifest["marts"]:

@@ -5,7 +5,6 @@ Counts here may read an index from end to end; what a request of the API needs s
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import InstrumentedAttribute
@@ -13,13 +12,14 @@ from sqlalchemy.orm import InstrumentedAttribute
 from warehouse import facets
 from warehouse.engine import Database
 from warehouse.models import Activity, Adapter, Document, Embedding, File, Finding, Generation, Lock, Pointer, Root
+from warehouse.storage import LibraryRoot, root_at
 
 
 @dataclass(frozen=True, slots=True)
 class RootState:
-    """A library folder and when it was last scanned to the end."""
+    """A library root and when it was last scanned to the end."""
 
-    path: Path
+    path: str
     scanned_at: datetime | None
 
 
@@ -59,10 +59,10 @@ class Overview:
     last_activity: datetime | None
 
 
-def registered_roots(database: Database) -> list[Path]:
+def registered_roots(database: Database) -> list[LibraryRoot]:
     """The library folders that syncs read, as they were registered, oldest first."""
     with database.read() as connection:
-        return [Path(path) for path in connection.execute(select(Root.path).order_by(Root.pk)).scalars()]
+        return [root_at(path) for path in connection.execute(select(Root.path).order_by(Root.pk)).scalars()]
 
 
 def adapter_count(database: Database) -> int:
@@ -96,7 +96,7 @@ def overview(database: Database) -> Overview:
         )
         locks = select(Lock.name, Lock.holder, Lock.expires_at).order_by(Lock.name)
         return Overview(
-            roots=[RootState(Path(path), scanned_at) for path, scanned_at in roots],
+            roots=[RootState(path, scanned_at) for path, scanned_at in roots],
             adapters=facets.count_of(connection),
             adapters_by_file_state=_counts(connection, Adapter.file_state, "unknown"),
             files_by_state=_counts(connection, File.state, "unknown"),

@@ -9,6 +9,7 @@ from warehouse.safetensors.formats import DTYPE_BITS, PICKLE_SUFFIXES, SAFETENSO
 from warehouse.safetensors.hashing import FileHashes, hash_file
 from warehouse.safetensors.header import MAX_HEADER_BYTES, Header, Tensor, read_header
 from warehouse.safetensors.inspection import Inspection, InspectionState, inspect_file
+from warehouse.safetensors.objects import inspect_object
 from warehouse.safetensors.problems import (
     HashingError,
     HashingStoppedError,
@@ -38,5 +39,6 @@ __all__ = [
     "describe_metadata",
     "hash_file",
     "inspect_file",
+    "inspect_object",
     "read_header",
 ]

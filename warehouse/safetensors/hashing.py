@@ -99,20 +99,19 @@ def _hash(
 ) -> FileHashes:
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-    payload_offset = None if header_length is None else 8 + header_length
-    digests = _Digests(payload_offset)
-    done = _feed(descriptor, before.st_size, digests, progress, should_stop)
+    digests = Digests(header_length)
+    done = digests.feed(lambda buffer: os.readv(descriptor, [buffer]), before.st_size, progress, should_stop)
     after = os.fstat(descriptor)
     if done != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         raise HashingError(HeaderProblem.changed_while_read, path, "changed while it was read.")
     return digests.result(before.st_size, before.st_mtime_ns)
 
 
-class _Digests:
+class Digests:
     """The running hashes, in two lanes that each take the buffers in order."""
 
-    def __init__(self, payload_offset: int | None) -> None:
-        self._payload_offset = payload_offset
+    def __init__(self, header_length: int | None) -> None:
+        self._payload_offset = None if header_length is None else 8 + header_length
         self._file = hashlib.sha256()
         self._payload = hashlib.sha256()
         self._sample = hashlib.sha256()
@@ -145,44 +144,43 @@ class _Digests:
             autov1=self._sample.hexdigest()[:8] if size > _AUTOV1_OFFSET else None,
         )
 
-
-def _feed(
-    descriptor: int,
-    size: int,
-    digests: _Digests,
-    progress: Progress | None,
-    should_stop: Callable[[], bool] | None,
-) -> int:
-    """Read the first `size` bytes of the file into `digests`; the number of bytes read."""
-    buffer_bytes = min(_BUFFER_BYTES, max(size, 1))
-    with ExitStack() as stack:
-        lanes = [stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2 if size >= _THREADS_FROM_BYTES else 0)]
-        buffers = [memoryview(bytearray(buffer_bytes)) for _ in range(2 if lanes else 1)]
-        pending: list[list[Future[None]]] = [[] for _ in buffers]
-        offset = turn = 0
-        # A file that is being written would be read for ever: its growth shows in its status afterwards.
-        while offset < size:
-            for future in pending[turn]:
-                future.result()
-            if should_stop is not None and should_stop():
-                raise HashingStoppedError
-            count = os.readv(descriptor, [buffers[turn][: size - offset]])
-            if count == 0:
-                break
-            chunk = buffers[turn][:count]
-            if lanes:
-                pending[turn] = [
-                    lanes[0].submit(digests.update_file, chunk),
-                    lanes[1].submit(digests.update_payload, chunk, offset),
-                ]
-            else:
-                digests.update_file(chunk)
-                digests.update_payload(chunk, offset)
-            offset += count
-            turn = (turn + 1) % len(buffers)
-            if progress is not None:
-                progress(offset, size)
-        for futures in pending:
-            for future in futures:
-                future.result()
-    return offset
+    def feed(
+        self,
+        fill: Callable[[memoryview], int],
+        size: int,
+        progress: Progress | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> int:
+        """Hash `size` bytes as `fill` puts them into buffers, 0 at the end; the number of bytes there were."""
+        buffer_bytes = min(_BUFFER_BYTES, max(size, 1))
+        with ExitStack() as stack:
+            lanes = [stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2 if size >= _THREADS_FROM_BYTES else 0)]
+            buffers = [memoryview(bytearray(buffer_bytes)) for _ in range(2 if lanes else 1)]
+            pending: list[list[Future[None]]] = [[] for _ in buffers]
+            offset = turn = 0
+            # A file that is being written would be read for ever: its growth shows in its status afterwards.
+            while offset < size:
+                for future in pending[turn]:
+                    future.result()
+                if should_stop is not None and should_stop():
+                    raise HashingStoppedError
+                count = fill(buffers[turn][: size - offset])
+                if count == 0:
+                    break
+                chunk = buffers[turn][:count]
+                if lanes:
+                    pending[turn] = [
+                        lanes[0].submit(self.update_file, chunk),
+                        lanes[1].submit(self.update_payload, chunk, offset),
+                    ]
+                else:
+                    self.update_file(chunk)
+                    self.update_payload(chunk, offset)
+                offset += count
+                turn = (turn + 1) % len(buffers)
+                if progress is not None:
+                    progress(offset, size)
+            for futures in pending:
+                for future in futures:
+                    future.result()
+        return offset

@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -31,6 +33,9 @@ MAX_HEADER_BYTES = 100_000_000
 
 MAX_ENTRIES = 200_000
 """Most tensors accepted. The largest adapters seen have some 10,000; a cap keeps hostile headers cheap."""
+
+Pread = Callable[[int, int], bytes]
+"""Reads up to (count, offset) bytes, fewer at the end of the file; raises OSError, as `os.pread` of a descriptor."""
 
 _LENGTH_BYTES = 8
 _METADATA_KEY = "__metadata__"
@@ -56,7 +61,7 @@ class Header:
     `metadata` is the raw `__metadata__`, unbounded but for the header itself.
     """
 
-    path: Path
+    path: PurePath
     file_size: int
     mtime_ns: int
     length: int
@@ -88,26 +93,39 @@ def read_header(path: Path, *, max_header_bytes: int = MAX_HEADER_BYTES, max_ent
     """
     descriptor, status = open_file(path, HeaderError)
     try:
-        return _read(descriptor, status, path, max_header_bytes, max_entries)
-    except OSError as error:
-        raise HeaderError(file_system_problem(error), path, describe_os_error(error)) from error
+        pread = partial(os.pread, descriptor)
+        return parse_header(
+            pread, path, status.st_size, status.st_mtime_ns, max_header_bytes=max_header_bytes, max_entries=max_entries
+        )
     finally:
         os.close(descriptor)
 
 
-def _read(descriptor: int, status: os.stat_result, path: Path, max_header_bytes: int, max_entries: int) -> Header:
-    start = os.pread(descriptor, SNIFF_BYTES, 0)
-    length = _header_length(start, path, status.st_size, max_header_bytes)
-    raw = start[_LENGTH_BYTES : _LENGTH_BYTES + length]
-    if length > len(raw):
-        raw = _pread_exactly(descriptor, length, path)
+def parse_header(
+    pread: Pread,
+    path: PurePath,
+    size: int,
+    mtime_ns: int,
+    *,
+    max_header_bytes: int = MAX_HEADER_BYTES,
+    max_entries: int = MAX_ENTRIES,
+) -> Header:
+    """As `read_header`, of what `pread` reads: a file of that size and time, or an object of a store."""
+    try:
+        start = pread(SNIFF_BYTES, 0)
+        length = _header_length(start, path, size, max_header_bytes)
+        raw = start[_LENGTH_BYTES : _LENGTH_BYTES + length]
+        if length > len(raw):
+            raw = _pread_exactly(pread, length, path)
+    except OSError as error:
+        raise HeaderError(file_system_problem(error), path, describe_os_error(error)) from error
     tensors, metadata = _parse(raw, path, max_entries)
-    header = Header(path, status.st_size, status.st_mtime_ns, length, tensors, metadata)
+    header = Header(path, size, mtime_ns, length, tensors, metadata)
     _check_layout(header)
     return header
 
 
-def _header_length(start: bytes, path: Path, file_size: int, max_header_bytes: int) -> int:
+def _header_length(start: bytes, path: PurePath, file_size: int, max_header_bytes: int) -> int:
     foreign = foreign_content(start)
     if foreign is not None:
         raise HeaderError(foreign[0], path, foreign[1])
@@ -129,17 +147,17 @@ def _header_length(start: bytes, path: Path, file_size: int, max_header_bytes: i
     return length
 
 
-def _pread_exactly(descriptor: int, length: int, path: Path) -> bytes:
-    raw = os.pread(descriptor, length, _LENGTH_BYTES)
+def _pread_exactly(pread: Pread, length: int, path: PurePath) -> bytes:
+    raw = pread(length, _LENGTH_BYTES)
     while len(raw) < length:
-        more = os.pread(descriptor, length - len(raw), _LENGTH_BYTES + len(raw))
+        more = pread(length - len(raw), _LENGTH_BYTES + len(raw))
         if not more:
             raise HeaderError(HeaderProblem.changed_while_read, path, "became shorter while it was read.")
         raw += more
     return raw
 
 
-def _parse(raw: bytes, path: Path, max_entries: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _parse(raw: bytes, path: PurePath, max_entries: int) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not raw.isascii():
         try:
             raw.decode("utf-8")
@@ -160,7 +178,7 @@ def _parse(raw: bytes, path: Path, max_entries: int) -> tuple[dict[str, Tensor],
     return tensors, _decode_metadata(metadata_raw, path)
 
 
-def _decode_entries(raw: bytes, path: Path) -> dict[str, msgspec.Raw]:
+def _decode_entries(raw: bytes, path: PurePath) -> dict[str, msgspec.Raw]:
     try:
         return _entries_decoder.decode(raw)
     except RecursionError as error:
@@ -172,7 +190,7 @@ def _decode_entries(raw: bytes, path: Path) -> dict[str, msgspec.Raw]:
         raise HeaderError(HeaderProblem.not_json, path, what) from error
 
 
-def _decode_tensor(name: str, entry: msgspec.Raw, path: Path) -> Tensor:
+def _decode_tensor(name: str, entry: msgspec.Raw, path: PurePath) -> Tensor:
     if len(memoryview(entry)) > _MAX_ENTRY_BYTES:
         raise HeaderError(HeaderProblem.bad_entry, path, f"describes tensor {_short(name)} at absurd length.")
     try:
@@ -185,7 +203,7 @@ def _decode_tensor(name: str, entry: msgspec.Raw, path: Path) -> Tensor:
     return tensor
 
 
-def _diagnose(name: str, path: Path, error: Exception) -> HeaderError:
+def _diagnose(name: str, path: PurePath, error: Exception) -> HeaderError:
     """Which of its parts makes an entry unreadable."""
     detail = str(error)
     if "dtype" in detail:
@@ -199,7 +217,7 @@ def _diagnose(name: str, path: Path, error: Exception) -> HeaderError:
     return HeaderError(problem, path, f"describes tensor {_short(name)} wrongly ({detail}).")
 
 
-def _decode_metadata(raw: msgspec.Raw | None, path: Path) -> dict[str, str]:
+def _decode_metadata(raw: msgspec.Raw | None, path: PurePath) -> dict[str, str]:
     if raw is None:
         return {}
     try:
@@ -208,7 +226,7 @@ def _decode_metadata(raw: msgspec.Raw | None, path: Path) -> dict[str, str]:
         raise HeaderError(HeaderProblem.bad_metadata, path, f"has unusable metadata ({error}).") from error
 
 
-def _refuse_duplicates(raw: bytes, path: Path) -> None:
+def _refuse_duplicates(raw: bytes, path: PurePath) -> None:
     """Raise when a key of the header or of a tensor occurs twice; slow, called only on suspicion."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

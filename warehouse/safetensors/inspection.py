@@ -61,7 +61,7 @@ def inspect_file(
     Problems of the file are in the answer, not raised; `HashingStoppedError` alone passes through.
     """
     header, error = _header(path)
-    facts = _facts(header) if header is not None else None
+    facts = _facts(header, path) if header is not None else None
     digests: FileHashes | None = None
     problem: HeaderProblem | None = error.problem if error else None
     message = str(error) if error else None
@@ -71,14 +71,18 @@ def inspect_file(
             digests = hash_file(path, header_length=length, progress=progress, should_stop=should_stop)
         except HashingError as failure:
             problem, message = failure.problem, str(failure)
-    return Inspection(
-        state=_state(problem),
-        problem=problem,
-        message=message,
-        header_length=header.length if header is not None else None,
-        facts=facts,
-        hashes=digests,
-    )
+    return judge(header, problem, message, facts, digests)
+
+
+def judge(
+    header: Header | None,
+    problem: HeaderProblem | None,
+    message: str | None,
+    facts: HeaderFacts | None,
+    hashes: FileHashes | None,
+) -> Inspection:
+    """The outcome of what was read."""
+    return Inspection(_state(problem), problem, message, header.length if header is not None else None, facts, hashes)
 
 
 def _header(path: Path) -> tuple[Header | None, HeaderError | None]:
@@ -88,9 +92,9 @@ def _header(path: Path) -> tuple[Header | None, HeaderError | None]:
         return error.header, error
 
 
-def _facts(header: Header) -> HeaderFacts:
+def _facts(header: Header, path: Path) -> HeaderFacts:
     try:
-        descriptor, _ = open_file(header.path, HeaderError)
+        descriptor, _ = open_file(path, HeaderError)
     except HeaderError:
         return describe_header(header)
     try:

@@ -6,8 +6,10 @@ Belongs here: reasons, what to do about each, and the exceptions. Does not: find
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING
+
+from warehouse.storage import ChangedError, UnreachableError
 
 if TYPE_CHECKING:
     from warehouse.safetensors.header import Header
@@ -22,6 +24,7 @@ class HeaderProblem(StrEnum):
     is_directory = "is_directory"
     io_error = "io_error"
     changed_while_read = "changed_while_read"
+    unreachable = "unreachable"
     # something else under the name of weights
     empty_file = "empty_file"
     zero_filled = "zero_filled"
@@ -64,6 +67,7 @@ ADVICE: dict[HeaderProblem, str] = {
     HeaderProblem.is_directory: "Rename the folder: a weight suffix on a folder hides the files in it.",
     HeaderProblem.io_error: "Check the disk or the network mount, then run the sync again.",
     HeaderProblem.changed_while_read: "Wait until the download or copy is finished; the next sync reads it again.",
+    HeaderProblem.unreachable: "Nothing is said of the file by that; the next sync asks the store again.",
     HeaderProblem.empty_file: _DOWNLOAD_AGAIN,
     HeaderProblem.zero_filled: "The download reserved the space but never wrote it: resume or repeat the download.",
     HeaderProblem.git_lfs_pointer: "Run `git lfs pull` in the repository to fetch the real file.",
@@ -101,7 +105,7 @@ class WeightFileError(Exception):
     `problem` is the reason, `path` the file, `str(error)` says what, where and what to do.
     """
 
-    def __init__(self, problem: HeaderProblem, path: Path, what: str) -> None:
+    def __init__(self, problem: HeaderProblem, path: PurePath, what: str) -> None:
         super().__init__(f"{path.name} {what} {ADVICE[problem]}")
         self.problem = problem
         self.path = path
@@ -111,7 +115,7 @@ class WeightFileError(Exception):
 class HeaderError(WeightFileError):
     """The header is missing, hostile or contradicts the file; `header` is what could be read of it, if anything."""
 
-    def __init__(self, problem: HeaderProblem, path: Path, what: str, *, header: Header | None = None) -> None:
+    def __init__(self, problem: HeaderProblem, path: PurePath, what: str, *, header: Header | None = None) -> None:
         super().__init__(problem, path, what)
         self.header = header
 
@@ -133,10 +137,16 @@ def file_system_problem(error: OSError) -> HeaderProblem:
             return HeaderProblem.permission
         case IsADirectoryError():
             return HeaderProblem.is_directory
+        case ChangedError():
+            return HeaderProblem.changed_while_read
+        case UnreachableError():
+            return HeaderProblem.unreachable
         case _:
             return HeaderProblem.io_error
 
 
 def describe_os_error(error: OSError) -> str:
     """One sentence on an operating system error, without the path (the message names the file already)."""
+    if isinstance(error, ChangedError):
+        return "was replaced while it was read."
     return f"cannot be read ({error.strerror or type(error).__name__})."

@@ -15,7 +15,7 @@ import psutil
 from sqlalchemy import Connection
 
 from warehouse.engine import Database
-from warehouse.generations import FILES, Manifest, Published, current, digests, is_whole, publish
+from warehouse.generations import FILES, Manifest, Published, current, digests, is_kept, publish
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.models import Embedding
 from warehouse.settings import Settings
@@ -107,7 +107,7 @@ def publish_index(
     with database.read() as connection:
         source = _source(connection, layout_of(connection, producers))
         before = current(database, settings, KIND)
-        if not force and before is not None and before.manifest.get("source") == source and is_whole(before):
+        if not force and before is not None and before.manifest.get("source") == source and is_kept(settings, before):
             return before
         return publish(
             database,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from warehouse.engine import Database
-from warehouse.generations import current
+from warehouse.generations import at_hand, current
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.ingest.report import StageReport
 from warehouse.models import Adapter, Duplicate, Embedding, utc_now
@@ -52,7 +52,7 @@ def find_near_duplicates(database: Database, settings: Settings, *, progress: Pr
     published = current(database, settings, KIND)
     compared = 0
     if published is not None:
-        index = open_index(published)
+        index = open_index(at_hand(database, settings, published))
         with database.read() as connection:
             shown.start(_count_due(connection, index), "adapters")
         while due := _due(database, index):

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 
 from warehouse import facets
 from warehouse.engine import Database
-from warehouse.generations import current, current_pk
+from warehouse.generations import OnItsWayError, at_hand, current, current_pk
 from warehouse.models import Adapter
 from warehouse.queries import changes
 from warehouse.settings import Settings
@@ -47,6 +47,8 @@ SELECT_UP_TO = 50_000
 """Adapters of a rare base model that are named to the index one by one."""
 _REOPEN_SECONDS = 10.0
 """A new generation that could not be opened is tried again after so long; until then the one before it answers."""
+_ON_ITS_WAY_SECONDS = 0.5
+"""One that is being got from a store is looked for again after so long."""
 _PRODUCERS_SECONDS = 10.0
 _GROWTH = 4
 _RARE = 20
@@ -288,7 +290,14 @@ class Recommender:
         """Open the current generation; the vectors newer than it."""
         try:
             published = current(self._database, self._settings, KIND)
+            if published is not None:
+                # With an older index to answer from, nobody waits for a download.
+                published = at_hand(self._database, self._settings, published, wait=self._fresh is None)
             index = open_index(published) if published is not None else None
+        except OnItsWayError:
+            self._reopen_at = time.monotonic() + _ON_ITS_WAY_SECONDS
+            assert self._fresh is not None
+            return self._fresh
         except OSError:
             if self._fresh is None:
                 raise

@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+from serving.cli.diagnosis import look_at_roots
 from tests.serving.cli.conftest import Run
+from tests.stores import Store
+from warehouse.settings import Settings
+from warehouse.storage import StoreUrl
 
 
 def _checks(run: Run, **environment: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -44,3 +48,13 @@ def test_plain_lines_for_pipes(run: Run) -> None:
     lines = run("doctor").stdout.splitlines()
     assert lines[-1].startswith("0 errors, ")
     assert all(line.startswith(("ok ", "warning ", "error ")) for line in lines[:-1])
+
+
+def test_it_says_whether_stores_can_be_read(store: Store, settings: Settings) -> None:
+    roots = [StoreUrl(store.bucket, "lib"), StoreUrl("never-made")]
+    there, absent = look_at_roots(store.settings(settings, library_roots=[str(root) for root in roots]))
+    assert (there.state, there.found) == ("ok", f"{store.url('lib')} at {store.wire.url}, can be listed")
+    assert absent.state == "error"
+    assert "NoSuchBucket" in absent.found
+    assert "LORA_MANAGER_LIBRARY_S3_ENDPOINT" in (absent.remedy or "")
+    assert {asked.method for asked in store.wire.asked} == {"GET"}
