@@ -123,6 +123,14 @@ def _checked_origin(origin: str) -> str:
     return given.removesuffix({"http": ":80", "https": ":443"}.get(scheme, "/"))
 
 
+def sqlalchemy_url(url: str) -> str:
+    """A database's URL as people write it, with the psycopg 3 driver for PostgreSQL."""
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Field `data_dir` is LORA_MANAGER_DATA_DIR, and so on."""
 
@@ -305,10 +313,7 @@ class Settings(BaseSettings):
         """The SQLAlchemy URL in force, with the psycopg 3 driver for PostgreSQL."""
         if not self.database_url:
             return f"sqlite:///{self.data_dir / 'warehouse.sqlite3'}"
-        for prefix in ("postgresql://", "postgres://"):
-            if self.database_url.startswith(prefix):
-                return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)
-        return self.database_url
+        return sqlalchemy_url(self.database_url)
 
     @property
     def serves_loopback_alone(self) -> bool:

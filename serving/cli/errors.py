@@ -49,12 +49,13 @@ def explain(error: Exception) -> tuple[str, int]:
     from warehouse.ingest.roots import LibraryError
     from warehouse.locks import LockHeld
     from warehouse.migrations import SchemaError
+    from warehouse.transfer import TransferError
 
     if isinstance(error, LockHeld):
         return str(error), Exit.TRY_AGAIN
     if isinstance(error, LibraryError):
         return str(error), Exit.USAGE
-    if isinstance(error, (SchemaError, PublicationError)):
+    if isinstance(error, (SchemaError, PublicationError, TransferError)):
         return str(error), Exit.FAILURE
     if isinstance(error, DBAPIError):
         return _of_database(error), Exit.FAILURE

@@ -9,6 +9,7 @@ from serving.cli.asking import recommend, similar
 from serving.cli.doctor import doctor
 from serving.cli.errors import Exit, explain
 from serving.cli.evaluate import evaluate
+from serving.cli.migrate_database import migrate_database
 from serving.cli.sample import sample
 from serving.cli.serve import serve
 from serving.cli.sql import sql
@@ -47,7 +48,7 @@ def _options(
     """Options before the command."""
 
 
-for command in (up, serve, sync, status, similar, recommend, evaluate, sql, doctor, sample, upgrade):
+for command in (up, serve, sync, status, similar, recommend, evaluate, sql, doctor, sample, upgrade, migrate_database):
     app.command()(command)
 
 
