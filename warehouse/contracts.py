@@ -45,8 +45,9 @@ class Job:
     REFRESH_MARTS: Final = "refresh_marts"
     LEARN_FROM_USE: Final = "learn_from_use"
     PRUNE_HISTORY: Final = "prune_history"
+    BACK_UP: Final = "back_up"
 
-    ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, LEARN_FROM_USE, PRUNE_HISTORY)
+    ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, LEARN_FROM_USE, PRUNE_HISTORY, BACK_UP)
 
 
 class LaneJob:

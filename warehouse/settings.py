@@ -216,6 +216,10 @@ class Settings(BaseSettings):
     """Audit entries that are older are deleted; 0 keeps all. The database refuses to delete those of 30 days."""
     activity_keep_days: int = Field(default=365, ge=0, le=36_500)
     """What the activity feed told longer ago is deleted; 0 keeps all."""
+    backup_dir: Path | None = None
+    """Where the daily backup goes; None: none is made."""
+    backup_keep: int = Field(default=7, ge=1, le=10_000)
+    """So many of the backups that were made there are kept."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
     slow_statement_ms: int = Field(default=200, ge=0)
@@ -235,7 +239,7 @@ class Settings(BaseSettings):
     def _names(cls, value: Any) -> Any:
         return _split(value, ",") if isinstance(value, str) else value
 
-    @field_validator("rate_limit", "api_keys_file", mode="before")
+    @field_validator("rate_limit", "api_keys_file", "backup_dir", mode="before")
     @classmethod
     def _absent(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
@@ -305,6 +309,8 @@ class Settings(BaseSettings):
     def _absolute(self) -> "Settings":
         # Processes started from other folders must agree on the same state.
         object.__setattr__(self, "data_dir", self.data_dir.expanduser().resolve())
+        if self.backup_dir is not None:
+            object.__setattr__(self, "backup_dir", self.backup_dir.expanduser().resolve())
         object.__setattr__(self, "library_roots", [root.expanduser().resolve() for root in self.library_roots])
         return self
 

@@ -45,6 +45,7 @@ def explain(error: Exception) -> tuple[str, int]:
         return _of_system(error), Exit.FAILURE
     from sqlalchemy.exc import ArgumentError, DBAPIError
 
+    from warehouse.backup import BackupError
     from warehouse.generations import PublicationError
     from warehouse.ingest.roots import LibraryError
     from warehouse.locks import LockHeld
@@ -55,7 +56,7 @@ def explain(error: Exception) -> tuple[str, int]:
         return str(error), Exit.TRY_AGAIN
     if isinstance(error, LibraryError):
         return str(error), Exit.USAGE
-    if isinstance(error, (SchemaError, PublicationError, TransferError)):
+    if isinstance(error, (SchemaError, PublicationError, TransferError, BackupError)):
         return str(error), Exit.FAILURE
     if isinstance(error, DBAPIError):
         return _of_database(error), Exit.FAILURE

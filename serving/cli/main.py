@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from serving.cli.asking import recommend, similar
+from serving.cli.backup import backup, restore
 from serving.cli.doctor import doctor
 from serving.cli.errors import Exit, explain
 from serving.cli.evaluate import evaluate
@@ -48,7 +49,11 @@ def _options(
     """Options before the command."""
 
 
-for command in (up, serve, sync, status, similar, recommend, evaluate, sql, doctor, sample, upgrade, migrate_database):
+_COMMANDS = (
+    *(up, serve, sync, status, similar, recommend, evaluate, sql, doctor, sample, upgrade),
+    *(backup, restore, migrate_database),
+)
+for command in _COMMANDS:
     app.command()(command)
 
 

@@ -74,6 +74,13 @@ def upgrade_on(connection: Connection, revision: str = "head") -> None:
     command.upgrade(config, revision)
 
 
+def downgrade_on(connection: Connection, revision: str) -> None:
+    """Take a database back down to a revision in the transaction of the caller."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, revision)
+
+
 def stamp_on(connection: Connection, revision: str) -> None:
     """Say which revision a database is at, in the transaction of the caller; its tables stay as they are."""
     connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
@@ -88,10 +95,8 @@ def _unfinished(database: Database) -> SchemaError:
 
 def downgrade(database: Database, revision: str) -> None:
     """Take a database back down to a revision (`base` removes every table)."""
-    config = _config()
     with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
+        downgrade_on(connection, revision)
 
 
 def require_head(database: Database) -> None:
