@@ -7,6 +7,7 @@ needs nothing of the database that it came from, and nothing of it fits badly in
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +16,7 @@ from typing import IO, Any
 
 import msgspec
 from blake3 import blake3
-from isal import igzip, igzip_lib, isal_zlib
+from isal import igzip
 
 from warehouse.backup import BackupError
 from warehouse.transfer import PortableRow
@@ -101,7 +102,7 @@ class ArchiveWriter:
     """Writes an archive from its first byte to its last, never going back."""
 
     def __init__(self, stream: IO[bytes], head: Head) -> None:
-        self._tar = tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - see `close`
+        self._tar = tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - see `close`
         self._made = int(datetime.fromisoformat(head.created_at).timestamp())
         self.manifest = Manifest()
         self._add(HEAD, head.encode())
@@ -243,9 +244,9 @@ class Member:
         """
 
         try:
-            data = isal_zlib.decompress(self.data(), wbits=31)
+            data = zlib.decompress(self.data(), wbits=31)
             return msgspec.msgpack.decode(data, type=list[tuple[Any, ...]])
-        except (msgspec.MsgspecError, igzip_lib.IsalError, ValueError) as error:
+        except (msgspec.MsgspecError, zlib.error, ValueError) as error:
             raise BackupError(f"{self._path} is damaged: {self.name} cannot be read") from error
 
 

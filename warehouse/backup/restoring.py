@@ -200,8 +200,6 @@ def _load(checked: Checked, begin: Begin, say: Say) -> None:
     shapes = {shape.name: shape for shape in checked.head.shapes}
     with begin() as connection:
         migrations.upgrade_on(connection, checked.head.revision)
-        for shape in checked.head.shapes:
-            prepare(connection, shape)
     said = ""
     for member in members(checked.path):
         name = member.table
@@ -210,6 +208,8 @@ def _load(checked: Checked, begin: Begin, say: Say) -> None:
         if name != said:
             say(f"restoring {name}")
             said = name
+            with begin() as connection:
+                prepare(connection, shapes[name])
         with begin() as connection:
             write_rows(connection, shapes[name], member.rows())
     say("comparing with the backup")

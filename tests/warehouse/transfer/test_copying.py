@@ -135,6 +135,7 @@ def test_words_are_found_and_the_audit_log_is_protected(sqlite_database: Databas
             connection.execute(delete(AuditEntry))
 
 
+@pytest.mark.failure
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("direction", ["sqlite", "postgresql"])
 def test_killed_and_run_again(
