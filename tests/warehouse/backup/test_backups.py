@@ -17,11 +17,11 @@ from sqlalchemy import insert, select, text, update
 from tests import programs
 from tests.databases import scratch_postgresql
 from tests.warehouse.queries.library import adapter_values, insert_adapters
-from tests.warehouse.transfer.filling import fill
+from tests.warehouse.transfer.filling import fill, present_shapes
 from tests.warehouse.transfer.test_copying import digests
 from warehouse import migrations
 from warehouse.backup import BackupError
-from warehouse.backup.archive import check, head_of
+from warehouse.backup.archive import ArchiveWriter, Head, check, head_of
 from warehouse.backup.making import make_backup
 from warehouse.backup.restoring import restore_backup
 from warehouse.backup.retention import backups, prune_backups
@@ -29,6 +29,8 @@ from warehouse.engine import Database, connect
 from warehouse.models import Adapter, Generation, Pointer, Root, utc_now
 from warehouse.pictures import PictureStore
 from warehouse.settings import Settings
+from warehouse.transfer.digests import digest_of
+from warehouse.transfer.reading import read_rows, snapshot
 from warehouse.transfer.shapes import shapes
 
 PUBLISHED = {"pointers", "generations"}
@@ -248,6 +250,30 @@ def test_one_of_a_later_version_is_refused(filled: Callable[[str], System], make
         file = make_backup(system.database, system.settings, tmp_path / "newer.tar").path
     with pytest.raises(BackupError, match="schema 9999, which this version does not know"):
         restore_backup(make("other2", "sqlite").settings, file)
+
+
+@pytest.mark.parametrize("revision", ["0004", "0007"])
+@pytest.mark.parametrize("to", ["sqlite", "postgresql"])
+def test_one_of_an_earlier_version_is_migrated(to: str, revision: str, make: Make, tmp_path: Path) -> None:
+    old = make("old", "sqlite")
+    old.settings.data_dir.mkdir()
+    migrations.upgrade(old.database, revision)
+    fill(old.database)
+    had = present_shapes(old.database)
+    assert had != shapes()
+    with (tmp_path / "b.tar").open("wb") as stream, snapshot(old.database) as connection:
+        writer = ArchiveWriter(stream, Head("0.0.1", revision, "sqlite", utc_now().isoformat(), had))
+        for position, shape in enumerate(had):
+            writer.add_table(position, shape, read_rows(connection, shape))
+        writer.close()
+        before = {shape.name: digest_of(connection, shape).hexadecimal for shape in had}
+    other = make("other", to)
+    restored = restore_backup(other.settings, tmp_path / "b.tar")
+    assert restored.from_revision == revision
+    migrations.require_head(other.database)
+    with other.database.read() as connection:
+        after = {shape.name: digest_of(connection, shape).hexadecimal for shape in had}
+    assert {name for name in before if before[name] != after[name]} == PUBLISHED
 
 
 def test_a_path_out_of_the_folder_is_refused(filled: Callable[[str], System], tmp_path: Path) -> None:

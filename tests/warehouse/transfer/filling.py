@@ -7,10 +7,11 @@ import random
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Date, Float, Integer, LargeBinary, Table, insert
+from sqlalchemy import JSON, Boolean, Date, Float, Integer, LargeBinary, Table, insert, inspect
 
 from warehouse.engine import Database
 from warehouse.models import Base, UtcDateTime
+from warehouse.transfer.shapes import TableShape, shapes
 
 BORN = datetime(2026, 2, 28, 23, 59, 59, 999999, tzinfo=UTC)
 JSONS: tuple[Any, ...] = (
@@ -25,21 +26,39 @@ FLOATS = (0.0, -0.0, 0.1, 1e-300, 1.7976931348623157e308, float("inf"), 3.0)
 TEXTS = ("", "plain", "水墨画", "🐉", "a\tb\nc\\d", "\\N", "'; DROP", "é", "é", "\x01\x7f")
 
 
+def present_shapes(database: Database) -> tuple[TableShape, ...]:
+    """The shapes of a database at an earlier revision: those tables and columns that it has."""
+    with database.read() as connection:
+        inspector = inspect(connection)
+        names = set(inspector.get_table_names())
+        columns = {name: {column["name"] for column in inspector.get_columns(name)} for name in names}
+    return tuple(
+        TableShape(shape.name, tuple(part for part in shape.columns if part.name in columns[shape.name]), shape.key)
+        for shape in shapes()
+        if shape.name in names
+    )
+
+
 def fill(database: Database, *, rows: int = 12, seed: int = 0) -> None:
-    """Put rows into every table; those that refer to others refer to some that are there."""
+    """Put rows into every table of whatever revision; those that refer to others refer to some that are there."""
     source = random.Random(seed)
     keys: dict[str, list[Any]] = {}
+    columns = {shape.name: [part.name for part in shape.columns] for shape in present_shapes(database)}
     with database.write() as connection:
-        connection.exec_driver_sql("DELETE FROM change_counts")
+        for counters in {"change_counts", "facet_counts"} & columns.keys():
+            connection.exec_driver_sql(f"DELETE FROM {counters}")
         for table in Base.metadata.sorted_tables:
-            made = [_row(table, number, keys, source) for number in range(1, rows + 1)]
-            connection.execute(insert(table), made)
-            key = next(iter(table.primary_key)).name
-            keys[table.name] = [row[key] for row in made]
+            if table.name in columns:
+                made = [_row(table, columns[table.name], number, keys, source) for number in range(1, rows + 1)]
+                connection.execute(insert(table), made)
+                key = next(iter(table.primary_key)).name
+                keys[table.name] = [row[key] for row in made]
 
 
-def _row(table: Table, number: int, keys: dict[str, list[Any]], source: random.Random) -> dict[str, Any]:
-    return {column.name: _value(table, column, number, keys, source) for column in table.columns}
+def _row(
+    table: Table, columns: list[str], number: int, keys: dict[str, list[Any]], source: random.Random
+) -> dict[str, Any]:
+    return {name: _value(table, table.columns[name], number, keys, source) for name in columns}
 
 
 def _value(table: Table, column: Any, number: int, keys: dict[str, list[Any]], source: random.Random) -> Any:
