@@ -4,8 +4,8 @@ from serving.cli.context import DataOption, settings_of
 from serving.cli.output import note
 
 BACKUP_HINT = (
-    "Your own tags, notes and activations cannot be made again: keep a backup of the version before. Stop the system and "
-    "copy the data folder, or use `lora-manager backup` of that version."
+    "Your own tags, notes and activations cannot be made again: keep a backup by the version before. Stop the system "
+    "and copy the data folder, or use `lora-manager backup` of that version."
 )
 
 
