@@ -59,4 +59,7 @@ def restore(
             f"{restored.unfinished_jobs:,} deliveries and generations were waiting or running when the backup was "
             "made; they are done when the system starts, also those that were done since: cancel what must not be."
         )
-    note("Next: `lora-manager up`, or `sync`, publishes indices and marts again, without computing vectors anew.")
+    note(
+        "Next: `lora-manager up`. It answers at once, and publishes indices and marts again without computing vectors "
+        "anew; `lora-manager sync` does that alone."
+    )
