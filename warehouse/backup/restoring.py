@@ -72,6 +72,7 @@ def restore_backup(settings: Settings, path: Path, *, replace: bool = False, say
     stamp = f"{utc_now():%Y%m%dT%H%M%SZ}"
     place = _Place(settings, path.resolve(), stamp)
     _require_free(place, replace=replace)
+    _remove_leftovers(place)
     try:
         with place.staged():
             say("restoring the files")
@@ -164,6 +165,18 @@ def _require_free(place: _Place, *, replace: bool) -> None:
             f"{place.folder} and its database are not empty ({', '.join(taken[:5])}): name an empty folder with "
             "--data, or keep what is there aside with --replace"
         )
+
+
+def _remove_leftovers(place: _Place) -> None:
+    """What a restoration that was killed had made aside."""
+    found = list(place.folder.glob(f"{STAGING}*"))
+    if (file := place.sqlite_file) is not None:
+        found += file.parent.glob(f"{STAGING}*-{file.name}*")
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _rows_in(database: Database) -> list[str]:
@@ -301,8 +314,12 @@ def _into_postgresql(checked: Checked, place: _Place, say: Say) -> Restored:
     database = connect(place.settings.url)
     renames = _Renames()
     try:
+        is_empty = not _rows_in(database)
         with renames.or_none(), database.write() as connection:
             aside = _clear_schema(connection, place.schema)
+            if aside and is_empty:
+                connection.execute(text(f'DROP SCHEMA "{place.schema}" CASCADE'))
+                aside = []
             _load(checked, lambda: nullcontext(connection), say)
             if place.entries():
                 aside.append(str(place.aside))

@@ -1,11 +1,18 @@
 """Backups that are made every day, and the end of old ones. What was not made here is left alone."""
 
+import re
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 from warehouse.backup import BackupError
 from warehouse.backup.archive import head_of
 from warehouse.backup.contents import BACKUP_NAME
+from warehouse.models import utc_now
+
+_PARTIAL = re.compile(rf"\.{BACKUP_NAME.pattern}\.\d+")
+"""What `making` writes under another name until it is whole."""
+_ABANDONED_AFTER = timedelta(hours=24)
 
 
 def backups(folder: Path) -> list[Path]:
@@ -22,8 +29,10 @@ def _is_ours(path: Path) -> bool:
 
 
 def prune_backups(folder: Path, keep: int) -> list[Path]:
-    """Delete all but the newest; returns those that are gone."""
+    """Delete all but the newest, and what was half written a day ago by a process that died; returns what is gone."""
+    horizon = (utc_now() - _ABANDONED_AFTER).timestamp()
     old = backups(folder)[: -max(keep, 1)]
+    old += [path for path in folder.iterdir() if _PARTIAL.fullmatch(path.name) and path.lstat().st_mtime < horizon]
     for path in old:
         path.unlink(missing_ok=True)
     return old

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -324,6 +325,34 @@ def test_a_full_disk_leaves_nothing_half_restored(filled: Callable[[str], System
     assert [path.name for path in system.settings.data_dir.iterdir() if path.name.startswith((".", "before"))] == []
 
 
+@pytest.mark.failure
+@pytest.mark.parametrize("at", ["restoring the files", "restoring adapters", "comparing with the backup"])
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_a_restoration_that_is_killed_has_changed_nothing_and_is_done_again(
+    dialect: str, at: str, filled: Callable[[str], System], tmp_path: Path
+) -> None:
+    system = filled(dialect)
+    file = make_backup(system.database, system.settings, tmp_path / "b.tar").path
+    with system.database.write() as connection:
+        connection.execute(update(Adapter).values(user_notes="later"))
+    before, files = digests(system.database), kept(system)
+    system.database.dispose()
+    died = programs.run(
+        "tests.warehouse.backup.killed",
+        *(str(system.settings.data_dir), system.settings.database_url, str(file), at),
+        folder=programs.ROOT,
+        environment=os.environ,
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert digests(system.database) == before
+    assert {name: data for name, data in kept(system).items() if not name.startswith(".restoring-")} == files
+    system.database.dispose()
+    restore_backup(system.settings, file, replace=True)
+    with system.database.read() as connection:
+        assert "later" not in connection.execute(select(Adapter.user_notes)).scalars().all()
+    assert [path.name for path in system.settings.data_dir.iterdir() if path.name.startswith(".")] == []
+
+
 def test_old_backups_go_and_nothing_else(sqlite_database: Database, tmp_path: Path) -> None:
     settings = Settings(_env_file=None, data_dir=tmp_path / "data")
     folder = tmp_path / "backups"
@@ -336,7 +365,12 @@ def test_old_backups_go_and_nothing_else(sqlite_database: Database, tmp_path: Pa
     for name in strangers:
         (folder / name).write_bytes(b"not ours")
     (folder / "lora-manager-20240101T000000Z.tar").symlink_to(first)
-    assert [path.name for path in prune_backups(folder, 2)] == [first.name, *names[:2]]
+    abandoned, young = (folder / f".lora-manager-20260101T000000Z.tar.{pid}" for pid in (1, 2))
+    for path in (abandoned, young):
+        path.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    assert [path.name for path in prune_backups(folder, 2)] == [first.name, *names[:2], abandoned.name]
+    young.unlink()
     assert [path.name for path in backups(folder)] == names[2:]
     assert {path.name for path in folder.iterdir()} == {
         *names[2:],
