@@ -2,7 +2,7 @@
 
 import re
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from warehouse.backup import BackupError
@@ -19,6 +19,11 @@ def backups(folder: Path) -> list[Path]:
     """The backups of a folder, oldest first: files that bear a name of ours and are what it says."""
     named = (path for path in folder.iterdir() if BACKUP_NAME.fullmatch(path.name)) if folder.is_dir() else ()
     return sorted(path for path in named if path.is_file() and not path.is_symlink() and _is_ours(path))
+
+
+def made_at(path: Path) -> datetime:
+    """When a backup of `backups` was made, as its name says."""
+    return datetime.strptime(path.name, "lora-manager-%Y%m%dT%H%M%SZ.tar").replace(tzinfo=UTC)
 
 
 def _is_ours(path: Path) -> bool:
