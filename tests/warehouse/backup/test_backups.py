@@ -224,6 +224,28 @@ def test_one_that_is_not_whole_touches_nothing(dialect: str, filled: Callable[[s
         assert migrations.revision_of(other.database) is None
 
 
+def test_whatever_was_changed_is_refused_in_words(filled: Callable[[str], System], tmp_path: Path) -> None:
+    """Bytes at random places, half of them in the headers of the archive: refused, or of no consequence."""
+    system = filled("sqlite")
+    shutil.rmtree(system.settings.data_dir / "pictures")
+    file = make_backup(system.database, system.settings, tmp_path / "b.tar").path
+    whole, manifest = file.read_bytes(), check(file).manifest
+    with tarfile.open(file) as tar:
+        headers = [info.offset for info in tar]
+    source, bad, refused = random.Random(0), tmp_path / "bad.tar", 0
+    for _ in range(400):
+        changed = bytearray(whole)
+        for _ in range(source.choice((1, 2, 8))):
+            place = source.choice(headers) + source.randrange(512) if source.random() < 0.5 else None
+            changed[source.randrange(len(whole)) if place is None else place] = source.randrange(256)
+        bad.write_bytes(changed)
+        try:
+            assert check(bad).manifest == manifest
+        except BackupError:
+            refused += 1
+    assert refused > 300
+
+
 def _with(file: Path, name: str, change: Callable[[bytes], bytes], to: Path) -> Path:
     """The archive with another content of a member, and without a seal over it."""
     with tarfile.open(file) as old, tarfile.open(to, "w") as new:
