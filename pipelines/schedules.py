@@ -6,6 +6,7 @@ What happens because something changed belongs to `sensors`.
 import dagster as dg
 
 from pipelines.jobs.upkeep import prune_history
+from pipelines.resources import Warehouse
 from warehouse.contracts import Job, Tag, Trigger, sync_config
 
 
@@ -32,5 +33,21 @@ weekly_prune_history = dg.ScheduleDefinition(
     "records of changes.",
 )
 
-ALL = [nightly_full_rescan, weekly_prune_history]
+
+@dg.schedule(
+    name="daily_back_up",
+    job_name=Job.BACK_UP,
+    cron_schedule="30 2 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night at half past two (UTC), where LORA_MANAGER_BACKUP_DIR names a folder: a backup, and the "
+    "end of old ones.",
+)
+def daily_back_up(warehouse: dg.ResourceParam[Warehouse]) -> dg.RunRequest | dg.SkipReason:
+    """A backup, where somebody said where to."""
+    if warehouse.settings.backup_dir is None:
+        return dg.SkipReason("LORA_MANAGER_BACKUP_DIR names no folder for backups")
+    return dg.RunRequest(tags={Tag.TRIGGER: Trigger.SCHEDULE})
+
+
+ALL = [nightly_full_rescan, weekly_prune_history, daily_back_up]
 """Every schedule of the code location."""

@@ -47,8 +47,9 @@ class Job:
     LEARN_FROM_USE: Final = "learn_from_use"
     TUNE_ENCODER: Final = "tune_encoder"
     PRUNE_HISTORY: Final = "prune_history"
+    BACK_UP: Final = "back_up"
 
-    ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, LEARN_FROM_USE, TUNE_ENCODER, PRUNE_HISTORY)
+    ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, LEARN_FROM_USE, TUNE_ENCODER, PRUNE_HISTORY, BACK_UP)
 
 
 class LaneJob:

@@ -196,6 +196,14 @@ def _checked_origin(origin: str) -> str:
     return given.removesuffix({"http": ":80", "https": ":443"}.get(scheme, "/"))
 
 
+def sqlalchemy_url(url: str) -> str:
+    """A database's URL as people write it, with the psycopg 3 driver for PostgreSQL."""
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Field `data_dir` is LORA_MANAGER_DATA_DIR, and so on."""
 
@@ -318,6 +326,10 @@ class Settings(BaseSettings):
     """Audit entries that are older are deleted; 0 keeps all. The database refuses to delete those of 30 days."""
     activity_keep_days: int = Field(default=365, ge=0, le=36_500)
     """What the activity feed told longer ago is deleted; 0 keeps all."""
+    backup_dir: Path | None = None
+    """Where the daily backup goes; None: none is made."""
+    backup_keep: int = Field(default=7, ge=1, le=10_000)
+    """So many of the backups that were made there are kept."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
     slow_statement_ms: int = Field(default=200, ge=0)
@@ -372,6 +384,7 @@ class Settings(BaseSettings):
         "a1111_auth_file",
         "library_s3_key_file",
         "published_s3_key_file",
+        "backup_dir",
         mode="before",
     )
     @classmethod
@@ -470,6 +483,8 @@ class Settings(BaseSettings):
     def _absolute(self) -> "Settings":
         # Processes started from other folders must agree on the same state.
         object.__setattr__(self, "data_dir", self.data_dir.expanduser().resolve())
+        if self.backup_dir is not None:
+            object.__setattr__(self, "backup_dir", self.backup_dir.expanduser().resolve())
         roots = [root.expanduser().resolve() if isinstance(root, Path) else root for root in self.library_roots]
         object.__setattr__(self, "library_roots", roots)
         return self
@@ -489,10 +504,7 @@ class Settings(BaseSettings):
         """The SQLAlchemy URL in force, with the psycopg 3 driver for PostgreSQL."""
         if not self.database_url:
             return f"sqlite:///{self.data_dir / 'warehouse.sqlite3'}"
-        for prefix in ("postgresql://", "postgres://"):
-            if self.database_url.startswith(prefix):
-                return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)
-        return self.database_url
+        return sqlalchemy_url(self.database_url)
 
     @property
     def library_access(self) -> Access:

@@ -57,14 +57,17 @@ def settings_of(data: Path | None = None, **overrides: str) -> "Settings":
 
 
 @contextmanager
-def database_of(settings: "Settings") -> Iterator["Database"]:
+def database_of(settings: "Settings", *, wait_seconds: float | None = None) -> Iterator["Database"]:
     """The database, at the schema of this version.
+
+    Args:
+        wait_seconds: how long to wait for a lock; None: as long as the pipeline does.
 
     Raises:
         CommandError: there is no database yet.
         SchemaError: it is at another version's schema.
     """
-    from warehouse.engine import open_database
+    from warehouse.engine import WAIT_SECONDS, open_database
     from warehouse.migrations import require_head
 
     if not settings.database_url and not (settings.data_dir / "warehouse.sqlite3").exists():
@@ -72,7 +75,7 @@ def database_of(settings: "Settings") -> Iterator["Database"]:
             f"there is no library in {settings.data_dir} yet: run `lora-manager up`, or `lora-manager sync PATH`, or "
             "name the right folder with --data"
         )
-    database = open_database(settings)
+    database = open_database(settings, wait_seconds=WAIT_SECONDS if wait_seconds is None else wait_seconds)
     try:
         require_head(database)
         yield database

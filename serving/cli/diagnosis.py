@@ -3,11 +3,13 @@
 Belongs here: looking, nothing but. A part that cannot be looked at is itself a result; no check ends the others.
 """
 
+import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 API_PORT = 8000
 DAGSTER_PORT = 3000
+LATE_BACKUP = timedelta(hours=36)
+"""One is made every night; so old is the newest where a night was left out."""
 
 
 class State(StrEnum):
@@ -209,6 +213,26 @@ def _publications(settings: "Settings") -> Iterator[Result]:
         database.dispose()
 
 
+def _backups(settings: "Settings") -> Iterator[Result]:
+    from warehouse.backup.retention import backups, made_at
+    from warehouse.models import utc_now
+
+    folder = settings.backup_dir
+    if folder is None:
+        yield Result("backups", State.OK, "none are made by themselves: LORA_MANAGER_BACKUP_DIR names no folder")
+        return
+    if not os.access(folder if folder.exists() else folder.parent, os.W_OK | os.X_OK):
+        remedy = "mount it, or give this user the right to write to it"
+        yield Result("backups", State.ERROR, f"{folder} cannot be written to", remedy)
+        return
+    newest = backups(folder)[-1:]
+    if newest and utc_now() - made_at(newest[0]) < LATE_BACKUP:
+        yield Result("backups", State.OK, str(newest[0]))
+        return
+    found = f"the newest is {newest[0]}" if newest else f"none in {folder} yet"
+    yield Result("backups", State.WARNING, found, "keep the system running at night, or lora-manager backup PATH")
+
+
 def _ports(settings: "Settings") -> Iterator[Result]:
     from serving.cli.ports import is_free, listener
     from serving.cli.running import RunFolder
@@ -256,6 +280,7 @@ PARTS: tuple[tuple[str, Callable[["Settings"], Iterator[Result]]], ...] = (
     ("published files", look_at_published_store),
     ("database", _database),
     ("publications", _publications),
+    ("backups", _backups),
     ("Dagster", _dagster),
     ("ports", _ports),
     ("access", _access),

@@ -45,16 +45,18 @@ def explain(error: Exception) -> tuple[str, int]:
         return _of_system(error), Exit.FAILURE
     from sqlalchemy.exc import ArgumentError, DBAPIError
 
+    from warehouse.backup import BackupError
     from warehouse.generations import PublicationError
     from warehouse.ingest.roots import LibraryError
     from warehouse.locks import LockHeld
     from warehouse.migrations import SchemaError
+    from warehouse.transfer import TransferError
 
     if isinstance(error, LockHeld):
         return str(error), Exit.TRY_AGAIN
     if isinstance(error, LibraryError):
         return str(error), Exit.USAGE
-    if isinstance(error, (SchemaError, PublicationError)):
+    if isinstance(error, (SchemaError, PublicationError, TransferError, BackupError)):
         return str(error), Exit.FAILURE
     if isinstance(error, DBAPIError):
         return _of_database(error), Exit.FAILURE

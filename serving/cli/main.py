@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from serving.cli.asking import recommend, similar
+from serving.cli.backup import backup, restore
 from serving.cli.doctor import doctor
 from serving.cli.errors import Exit, explain
 from serving.cli.evaluate import evaluate
 from serving.cli.keys import keys
+from serving.cli.migrate_database import migrate_database
 from serving.cli.sample import sample
 from serving.cli.serve import serve
 from serving.cli.sql import sql
@@ -48,7 +50,11 @@ def _options(
     """Options before the command."""
 
 
-for command in (up, serve, sync, status, similar, recommend, evaluate, sql, doctor, keys, sample, upgrade):
+_COMMANDS = (
+    *(up, serve, sync, status, similar, recommend, evaluate, sql, doctor, keys, sample, upgrade),
+    *(backup, restore, migrate_database),
+)
+for command in _COMMANDS:
     app.command()(command)
 
 

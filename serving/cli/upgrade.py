@@ -4,13 +4,13 @@ from serving.cli.context import DataOption, settings_of
 from serving.cli.output import note
 
 BACKUP_HINT = (
-    "Your own tags, notes and activations cannot be made again: keep a copy before a change of version. Stop the "
-    "system and copy the data folder, or use pg_dump for PostgreSQL."
+    "Your own tags, notes and activations cannot be made again: keep a backup by the version before. Stop the system "
+    "and copy the data folder, or use `lora-manager backup` of that version."
 )
 
 
 def upgrade(*, data: DataOption = None) -> None:
-    """Bring the database up to date. Stop the system and copy the data folder before a new version migrates it."""
+    """Bring the database up to date. Make a backup with the version before, and stop the system first."""
     from sqlalchemy import make_url
 
     from warehouse.engine import open_database

@@ -7,13 +7,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import JSON, delete, inspect, text
 
+from tests.databases import DIALECTS
 from tests.warehouse.marts import library
 from tests.warehouse.queries.library import adapter_values, insert_adapters
+from tests.warehouse.transfer.filling import fill, present_shapes
 from warehouse import facets, learning, migrations
 from warehouse.engine import Database, connect
 from warehouse.models import Base, FacetCount
 from warehouse.queries import embeddings
 from warehouse.settings import Settings
+from warehouse.transfer.digests import digest_of
+from warehouse.transfer.shapes import TableShape
 
 
 def _differences(database: Database) -> list[object]:
@@ -45,6 +49,56 @@ def test_down_to_nothing_and_up_again(database: Database) -> None:
         assert set(inspect(connection).get_table_names()) <= {"alembic_version"}
     migrations.upgrade(database)
     assert migrations.revision_of(database) == migrations.head()
+
+
+EARLIER = [f"{number:04d}" for number in range(1, int(migrations.head()))]
+
+
+def test_every_revision_is_one_that_is_tested() -> None:
+    assert all(migrations.is_known(revision) for revision in EARLIER)
+    assert not migrations.is_known(f"{int(migrations.head()) + 1:04d}")
+
+
+@pytest.mark.parametrize(
+    ("database", "revision"),
+    [
+        # All of them on PostgreSQL as well, but not all with every run of the tests.
+        pytest.param(dialect, revision, marks=[pytest.mark.failure] if is_rarer else [])
+        for dialect in DIALECTS
+        for revision in EARLIER
+        for is_rarer in [dialect == "postgresql" and revision not in {EARLIER[0], EARLIER[-1]}]
+    ],
+    indirect=["database"],
+)
+def test_a_filled_database_of_each_earlier_revision_is_brought_up_and_down(database: Database, revision: str) -> None:
+    """No value is lost or changed on the way up, and what is left of it on the way down is the same again."""
+    migrations.downgrade(database, revision)
+    fill(database)
+    shapes = present_shapes(database)
+    before = _digests(database, shapes)
+    migrations.upgrade(database)
+    assert migrations.revision_of(database) == migrations.head()
+    # A revision begins to count what is there already: those counters alone may be more.
+    counted = {"change_counts", "facet_counts"}
+    after = _digests(database, shapes)
+    assert {name for name in before if before[name] != after[name]} <= counted
+    migrations.downgrade(database, revision)
+    assert present_shapes(database) == shapes
+    again = _digests(database, shapes)
+    assert {name for name in before if before[name] != again[name]} <= counted
+
+
+def _digests(database: Database, shapes: tuple[TableShape, ...]) -> dict[str, str]:
+    with database.read() as connection:
+        return {shape.name: digest_of(connection, shape).hexadecimal for shape in shapes}
+
+
+def test_up_from_nothing_on_each_revision(database: Database) -> None:
+    migrations.downgrade(database, "base")
+    for revision in (*EARLIER, migrations.head()):
+        migrations.upgrade(database, revision)
+        assert migrations.revision_of(database) == revision
+    assert _differences(database) == []
 
 
 def test_a_database_without_tables_is_refused_with_the_remedy(tmp_path: object) -> None:

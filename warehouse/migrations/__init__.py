@@ -10,10 +10,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 
 from warehouse.engine import Database
 
+UNFINISHED = "copying"
+"""Stands in the place of the revision while rows are copied into a database, so that nobody works on half of them."""
 _SCHEMA_LOCK = 0x10AA_5C8E
 """Key of the advisory lock of whoever changes a schema; not that of events (`jobs.changes`)."""
 
@@ -36,10 +38,20 @@ def head() -> str:
     return revision
 
 
+def is_known(revision: str) -> bool:
+    """Whether the chain of this version has a revision; those of later versions it has not."""
+    return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def revision_of(database: Database) -> str | None:
     """The revision a database is at; None when it holds none of our tables."""
     with database.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return revision_on(connection)
+
+
+def revision_on(connection: Connection) -> str | None:
+    """The revision of the database of a connection, as `revision_of` says."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def take_turn(connection: Connection) -> None:
@@ -53,23 +65,52 @@ def take_turn(connection: Connection) -> None:
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring a database up to a revision. Safe to call when it is there already."""
-    config = _config()
-    if revision == "head" and revision_of(database) == head():
+    """Bring a database up to a revision. Safe to call when it is there already.
+
+    Raises:
+        SchemaError: rows are being copied into it, or were, until somebody stopped.
+    """
+    found = revision_of(database)
+    if revision == "head" and found == head():
         return
+    if found == UNFINISHED:
+        raise _unfinished(database)
     with database.write() as connection:
         take_turn(connection)
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        upgrade_on(connection, revision)
+
+
+def upgrade_on(connection: Connection, revision: str = "head") -> None:
+    """Bring a database up to a revision in the transaction of the caller."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def downgrade_on(connection: Connection, revision: str) -> None:
+    """Take a database back down to a revision in the transaction of the caller."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, revision)
+
+
+def stamp_on(connection: Connection, revision: str) -> None:
+    """Say which revision a database is at, in the transaction of the caller; its tables stay as they are."""
+    connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+
+
+def _unfinished(database: Database) -> SchemaError:
+    return SchemaError(
+        f"the database {database.engine.url!r} holds a part of another one: run `lora-manager migrate-database` again "
+        "on the one it is copied from"
+    )
 
 
 def downgrade(database: Database, revision: str) -> None:
     """Take a database back down to a revision (`base` removes every table)."""
-    config = _config()
     with database.write() as connection:
         take_turn(connection)
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
+        downgrade_on(connection, revision)
 
 
 def require_head(database: Database) -> None:
@@ -79,6 +120,8 @@ def require_head(database: Database) -> None:
         SchemaError: says which revision was found and what to run.
     """
     found = revision_of(database)
+    if found == UNFINISHED:
+        raise _unfinished(database)
     if found != head():
         state = "has no tables yet" if found is None else f"is at revision {found}, this version needs {head()}"
         raise SchemaError(f"the database {database.engine.url!r} {state}: run `lora-manager upgrade`")

@@ -44,6 +44,21 @@ def test_every_fault_has_its_remedy(run: Run, tmp_path: Path) -> None:
     assert checks["device"]["state"] == "error"
 
 
+def test_backups_that_are_late_are_told(run: Run, tmp_path: Path) -> None:
+    assert run("upgrade").returncode == 0
+    folder = tmp_path / "backups"
+    _, checks = _checks(run, LORA_MANAGER_BACKUP_DIR=str(folder))
+    assert (checks["backups"]["state"], "yet" in checks["backups"]["found"]) == ("warning", True)
+    folder.mkdir()
+    assert run("backup", str(folder)).returncode == 0
+    _, checks = _checks(run, LORA_MANAGER_BACKUP_DIR=str(folder))
+    assert checks["backups"]["state"] == "ok"
+    (made,) = folder.iterdir()
+    made.rename(folder / "lora-manager-20260101T000000Z.tar")
+    _, checks = _checks(run, LORA_MANAGER_BACKUP_DIR=str(folder))
+    assert (checks["backups"]["state"], "20260101" in checks["backups"]["found"]) == ("warning", True)
+
+
 def test_plain_lines_for_pipes(run: Run) -> None:
     lines = run("doctor").stdout.splitlines()
     assert lines[-1].startswith("0 errors, ")

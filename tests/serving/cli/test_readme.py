@@ -33,7 +33,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 def test_every_command_is_documented_with_options_it_has() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    rows = dict(re.findall(r"^\| `lora-manager (\w+)([^`]*)` \|", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `lora-manager ([\w-]+)([^`]*)` \|", README, re.MULTILINE))
     assert set(rows) == set(commands)
     for name, usage in rows.items():
         options = {

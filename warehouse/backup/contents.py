@@ -1,0 +1,66 @@
+"""Which files of a data folder belong into a backup: all that nothing else can make again, known to us or not.
+
+What is left out is named one by one, so that a file of keys which an operator keeps there is not forgotten.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+BACKUP_NAME = re.compile(r"lora-manager-\d{8}T\d{6}Z\.tar")
+"""Backups that were named by us; others are never removed."""
+STAGING = ".restoring-"
+ASIDE = "before-restore-"
+DATABASE = ("warehouse.sqlite3", "warehouse.sqlite3-wal", "warehouse.sqlite3-shm", "warehouse.sqlite3-journal")
+DERIVED = frozenset({"generations", "analytics", "models", "logs", "run", "dagster"})
+"""Publications and exported models are made again; what a process wrote of itself is of no use to another."""
+SAMPLE = "sample-library"
+_BY_CONTENT = frozenset({"pictures", "attachments"})
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file of the data folder."""
+
+    name: str
+    """Its path in the data folder, with slashes."""
+    path: Path
+
+
+def kept_files(data_dir: Path, *, without: Iterable[Path]) -> Iterator[Kept]:
+    """The files that belong into a backup, in the order of their names.
+
+    Args:
+        without: files and folders that do not: backups, libraries.
+    """
+    left_out = {path.resolve() for path in without}
+    for top in sorted(data_dir.iterdir()) if data_dir.is_dir() else ():
+        if top.name in DERIVED or top.name in DATABASE or top.name.startswith((STAGING, ASIDE)):
+            continue
+        # The folder of pictures may be a link to a larger disk; within it links lead where they like.
+        if top.is_dir():
+            yield from _below(top, data_dir, left_out)
+        elif _belongs(top, left_out):
+            yield Kept(top.name, top)
+
+
+def _belongs(path: Path, left_out: set[Path]) -> bool:
+    return path.is_file() and path.resolve() not in left_out and not BACKUP_NAME.fullmatch(path.name)
+
+
+def _below(top: Path, data_dir: Path, left_out: set[Path]) -> Iterator[Kept]:
+    for folder, folders, names in os.walk(top):
+        here = Path(folder)
+        if here.resolve() in left_out:
+            folders.clear()
+            continue
+        folders.sort()
+        for name in sorted(names):
+            path = here / name
+            # A file that begins with a dot is one that is just being written there.
+            if path.is_symlink() or (top.name in _BY_CONTENT and name.startswith(".")):
+                continue
+            if _belongs(path, left_out):
+                yield Kept(path.relative_to(data_dir).as_posix(), path)
