@@ -109,6 +109,21 @@ def _keys_of_file(path: Path) -> tuple[ApiKey, ...]:
     return keys
 
 
+def _secret_of_file(path: Path) -> str:
+    """The one line of a file, as Docker and Kubernetes mount secrets.
+
+    Raises:
+        ValueError: it cannot be read, or holds nothing: an emptied file must not choose another database.
+    """
+    try:
+        secret = path.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the file {path} cannot be read: {error}") from None
+    if not secret:
+        raise ValueError(f"the file {path} is empty")
+    return secret
+
+
 def _checked_origin(origin: str) -> str:
     """An origin as browsers send it: scheme://host, with a port where it is not the scheme's own."""
     if origin == "*":
@@ -139,6 +154,14 @@ class Settings(BaseSettings):
     """The one folder of state: database, published generations, Dagster's home, model cache."""
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite at `data_dir/warehouse.sqlite3`."""
+    database_url_file: Path | None = None
+    """A file that holds the URL, password and all; it is read into `database_url`."""
+    run_launcher: Literal["default", "celery"] = "default"
+    """What starts Dagster's runs: the code server as processes of its own, or Celery workers."""
+    celery_broker_url: SecretStr = SecretStr("")
+    """`redis://…`: where the Celery workers take their runs from."""
+    celery_broker_url_file: Path | None = None
+    """A file that holds it; it is read into `celery_broker_url`."""
     library_roots: Annotated[list[Path], NoDecode] = Field(default_factory=list)
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
     """`name:role:key`, comma-separated."""
@@ -189,6 +212,11 @@ class Settings(BaseSettings):
     embedding_precision: Literal["auto", "fp32", "int8"] = "auto"
     """Arithmetic of the CPU encoder; `auto` is what the benchmark of this project found worth it."""
     device: Literal["auto", "cpu", "cuda", "rocm", "mps"] = "auto"
+    visible_devices: str = Field(
+        default="",
+        validation_alias=AliasChoices("LORA_MANAGER_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+    )
+    """The accelerators that a worker's runs see, as CUDA and HIP number them; empty: all."""
     offline: bool = True
     """No model is fetched from a hub unless this is false."""
 
@@ -227,7 +255,7 @@ class Settings(BaseSettings):
     def _names(cls, value: Any) -> Any:
         return _split(value, ",") if isinstance(value, str) else value
 
-    @field_validator("rate_limit", "api_keys_file", mode="before")
+    @field_validator("rate_limit", "api_keys_file", "database_url_file", "celery_broker_url_file", mode="before")
     @classmethod
     def _absent(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
@@ -291,6 +319,24 @@ class Settings(BaseSettings):
         if self.api_keys_file is not None:
             keys = (*self.api_keys, *_keys_of_file(self.api_keys_file.expanduser()))
             object.__setattr__(self, "api_keys", keys)
+        return self
+
+    @model_validator(mode="after")
+    def _read_secret_files(self) -> "Settings":
+        if self.database_url_file is not None:
+            object.__setattr__(self, "database_url", _secret_of_file(self.database_url_file))
+        if self.celery_broker_url_file is not None:
+            object.__setattr__(self, "celery_broker_url", SecretStr(_secret_of_file(self.celery_broker_url_file)))
+        return self
+
+    @model_validator(mode="after")
+    def _workers_have_what_they_share(self) -> "Settings":
+        if self.run_launcher != "celery":
+            return self
+        if not self.celery_broker_url.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("run_launcher is celery, so celery_broker_url must name a Redis: redis://host:6379/0")
+        if self.url.startswith("sqlite"):
+            raise ValueError("run_launcher is celery, so database_url must name a PostgreSQL: workers share it")
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from pipelines import previews
 from pipelines.jobs.lanes import Ending, Finished, LaneRun
+from pipelines.queues import ON_DELIVERY
 from pipelines.resources import Warehouse
 from warehouse.backends import plugins
 from warehouse.contracts import LANE_OP, LaneJob
@@ -190,6 +191,7 @@ def work_on_lane(
 
 @dg.job(
     name=LaneJob.DELIVER,
+    tags=ON_DELIVERY,
     description="Work on a lane of deliveries. Started when a delivery is asked for and no run works on its lane.",
 )
 def deliver() -> None:
@@ -199,6 +201,7 @@ def deliver() -> None:
 
 @dg.job(
     name=LaneJob.GENERATE,
+    tags=ON_DELIVERY,
     description="Work on a lane of generations. Started when one is asked for and no run works on its lane.",
 )
 def generate() -> None:
