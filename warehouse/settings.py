@@ -260,6 +260,11 @@ class Settings(BaseSettings):
     def _absent(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
 
+    @field_validator("run_launcher", mode="before")
+    @classmethod
+    def _unset(cls, value: Any) -> Any:
+        return "default" if value == "" else value
+
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: list[str]) -> list[str]:
