@@ -52,7 +52,8 @@ def celery_arguments(settings: Settings) -> dict[str, Any]:
             "worker_disable_prefetch": True,
             # Every run in a process of its own, which is gone with all that it loaded when the run ends.
             "worker_max_tasks_per_child": 1,
-            "worker_hijack_root_logger": False,
+            # Dagster formats and stores what runs print; Celery would print it again as warnings of its own.
+            "worker_redirect_stdouts": False,
             "broker_connection_retry_on_startup": True,
             "broker_connection_max_retries": None,
             # For Dagster, a run whose result has expired is no longer alive.
@@ -66,4 +67,4 @@ def run_launcher(settings: Settings) -> Mapping[str, Any]:
     if settings.run_launcher == "default":
         return {}
     config = {**celery_arguments(settings), "default_queue": Queue.DEFAULT}
-    return {"run_launcher": {"module": "dagster_celery.launcher", "class": "CeleryRunLauncher", "config": config}}
+    return {"run_launcher": {"module": "pipelines.launcher", "class": "QueueRunLauncher", "config": config}}
