@@ -28,18 +28,18 @@ RUN --mount=type=cache,target=/root/.cache/pip \
       "torch==$(cat torch-version)+cpu" \
     || echo "No CPU build of torch found: the usual one comes instead, some gigabytes. TORCH_INDEX_URL can name an index."
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install -c constraints.txt ".[celery]"
+    pip install -c constraints.txt ".[celery,s3]"
 
 FROM requirements AS requirements-cuda
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install -c constraints.txt ".[celery,diffusers]"
+    pip install -c constraints.txt ".[celery,diffusers,s3]"
 
 FROM requirements AS requirements-rocm
 ARG TORCH_ROCM_INDEX_URL=
 RUN --mount=type=cache,target=/root/.cache/pip \
     test -n "$TORCH_ROCM_INDEX_URL" || { echo "set TORCH_ROCM_INDEX_URL to PyTorch's index of builds for ROCm" >&2; exit 1; } \
     && pip install --index-url "$TORCH_ROCM_INDEX_URL" "torch==$(cat torch-version)" \
-    && pip install -c constraints.txt ".[celery,diffusers]"
+    && pip install -c constraints.txt ".[celery,diffusers,s3]"
 
 FROM ${PYTHON_IMAGE} AS package
 WORKDIR /app

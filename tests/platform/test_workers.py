@@ -46,6 +46,8 @@ class Production:
 
     def __init__(self, system: NativeCompose, database: Database, receiver: Receiver, key: str) -> None:
         self.system, self.database, self.receiver = system, database, receiver
+        self.lost: list[str] = []
+        """Runs whose worker a test killed; it takes minutes until that is noticed, in which the next tests run."""
         self.api = httpx.Client(
             base_url=f"http://{system.address('api')}:8000", headers={"X-API-Key": key}, trust_env=False, timeout=60
         )
@@ -207,8 +209,7 @@ def test_what_a_killed_worker_had_in_hand_is_done_by_another(production: Product
     assert set(ids) <= set(times)
     assert {key for key in ids if times[key] > 1} <= caught
     assert production.lane()[0] == other
-    # Nobody told Dagster, and the dead host cannot be looked at; its silence ends the run.
-    production.until_run(run_id, "FAILURE")
+    production.lost.append(run_id)
 
 
 def test_a_delivery_and_a_run_are_cancelled_where_they_are(production: Production) -> None:
@@ -216,7 +217,8 @@ def test_a_delivery_and_a_run_are_cancelled_where_they_are(production: Productio
     receiver.let_go.clear()
     slow = production.deliver("/slow")
     system.until(lambda: receiver.times()[slow] == 1, "the slow delivery is under way")
-    assert production.api.post(f"{PATH}/{slow}/cancel").json()["cancel_requested"] is True
+    answer = production.api.post(f"{PATH}/{slow}/cancel").json()
+    assert answer["cancel_requested"] or answer["status"] == "cancelled", answer
     assert production.ended(slow)["status"] == "cancelled"
 
     again = production.deliver("/slow")
@@ -224,8 +226,9 @@ def test_a_delivery_and_a_run_are_cancelled_where_they_are(production: Productio
     _, run_id = production.lane()
     assert production.ask(TERMINATE, id=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
     production.until_run(run_id, "CANCELED")
-    # The run gave back what it had; the next one does it.
+    # The run gave back what it had; the next one, which a delivery asks for at once, does it too.
     receiver.let_go.set()
+    production.ended(production.deliver())
     ended = production.ended(again)
     assert (ended["status"], ended["attempts"]) == ("succeeded", 2)
     assert ended["run_id"] != run_id
@@ -246,6 +249,7 @@ def test_a_worker_that_is_stopped_gives_back_what_it_has(production: Production)
     assert production.attempts([held]) == {held: ("pending", 1)}
     production.start_worker("worker-delivery", host)
     receiver.let_go.set()
+    production.ended(production.deliver())
     assert production.ended(held)["status"] == "succeeded"
 
 
@@ -262,3 +266,9 @@ def test_a_redis_that_is_killed_costs_neither_runs_nor_deliveries(production: Pr
     production.until_run(marts, "SUCCESS", "FAILURE")
     assert production.run(marts)[0] == "SUCCESS"
     assert production.run(run_id)[0] == "STARTED"
+
+
+def test_the_run_of_a_killed_worker_ends_as_failed(production: Production) -> None:
+    # Nobody told Dagster, and the dead host cannot be looked at: its silence ends the run.
+    for run_id in production.lost or pytest.fail("no worker was killed before"):
+        production.until_run(run_id, "FAILURE")
