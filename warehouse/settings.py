@@ -255,10 +255,15 @@ class Settings(BaseSettings):
     def _names(cls, value: Any) -> Any:
         return _split(value, ",") if isinstance(value, str) else value
 
-    @field_validator("rate_limit", "api_keys_file", "database_url_file", "celery_broker_url_file", mode="before")
+    @field_validator("rate_limit", "api_keys_file", mode="before")
     @classmethod
     def _absent(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("database_url_file", "celery_broker_url_file", mode="before")
+    @classmethod
+    def _no_file(cls, value: Any) -> Any:
+        return None if value == "" else value
 
     @field_validator("run_launcher", mode="before")
     @classmethod
