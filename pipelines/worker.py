@@ -43,7 +43,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _concurrency(queues: Sequence[str]) -> int:
+def concurrency_of(queues: Sequence[str]) -> int:
     """As many as Dagster's own queue lets go: what waits there can be seen and cancelled, and waits without limit."""
     if Queue.GPU in queues:
         return 1
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     worker = app.Worker(
         hostname=f"{name}@{socket.gethostname()}",
         queues=options.queue,
-        concurrency=options.concurrency or _concurrency(options.queue),
+        concurrency=options.concurrency or concurrency_of(options.queue),
         pool="prefork",
         loglevel=settings.log_level,
         without_gossip=True,
