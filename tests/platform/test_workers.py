@@ -226,8 +226,7 @@ def test_a_delivery_and_a_run_are_cancelled_where_they_are(production: Productio
     _, run_id = production.lane()
     assert production.ask(TERMINATE, id=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
     production.until_run(run_id, "CANCELED")
-    # The run gives back what it has; the next one, which a delivery asks for at once, does it too.
-    system.until(lambda: production.attempts([again])[again] != ("running", 1), "the delivery was given back")
+    # It gave back what it had; the next one, which a delivery asks for at once, does it too.
     receiver.let_go.set()
     production.ended(production.deliver())
     ended = production.ended(again)
