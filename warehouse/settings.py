@@ -154,14 +154,6 @@ class Settings(BaseSettings):
     """The one folder of state: database, published generations, Dagster's home, model cache."""
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite at `data_dir/warehouse.sqlite3`."""
-    database_url_file: Path | None = None
-    """A file that holds the URL, password and all; it is read into `database_url`."""
-    run_launcher: Literal["default", "celery"] = "default"
-    """What starts Dagster's runs: the code server as processes of its own, or Celery workers."""
-    celery_broker_url: SecretStr = SecretStr("")
-    """`redis://…`: where the Celery workers take their runs from."""
-    celery_broker_url_file: Path | None = None
-    """A file that holds it; it is read into `celery_broker_url`."""
     library_roots: Annotated[list[Path], NoDecode] = Field(default_factory=list)
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
     """`name:role:key`, comma-separated."""
@@ -244,6 +236,15 @@ class Settings(BaseSettings):
         default="", validation_alias=AliasChoices("LORA_MANAGER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
     )
     """Base address of an OpenTelemetry collector (OTLP over HTTP); empty: nothing is traced."""
+
+    database_url_file: Path | None = None
+    """A file that holds the URL, password and all; it is read into `database_url`."""
+    run_launcher: Literal["default", "celery"] = "default"
+    """What starts Dagster's runs: the code server as processes of its own, or Celery workers."""
+    celery_broker_url: SecretStr = SecretStr("")
+    """`redis://…`: where the Celery workers take their runs from."""
+    celery_broker_url_file: Path | None = None
+    """A file that holds it; it is read into `celery_broker_url`."""
 
     @field_validator("library_roots", mode="before")
     @classmethod
@@ -332,6 +333,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _absolute(self) -> "Settings":
+        # Processes started from other folders must agree on the same state.
+        object.__setattr__(self, "data_dir", self.data_dir.expanduser().resolve())
+        object.__setattr__(self, "library_roots", [root.expanduser().resolve() for root in self.library_roots])
+        return self
+
+    @model_validator(mode="after")
     def _read_secret_files(self) -> "Settings":
         if self.database_url_file is not None:
             object.__setattr__(self, "database_url", _secret_of_file(self.database_url_file))
@@ -347,13 +355,6 @@ class Settings(BaseSettings):
             raise ValueError("run_launcher is celery, so celery_broker_url must name a Redis: redis://host:6379/0")
         if self.url.startswith("sqlite"):
             raise ValueError("run_launcher is celery, so database_url must name a PostgreSQL: workers share it")
-        return self
-
-    @model_validator(mode="after")
-    def _absolute(self) -> "Settings":
-        # Processes started from other folders must agree on the same state.
-        object.__setattr__(self, "data_dir", self.data_dir.expanduser().resolve())
-        object.__setattr__(self, "library_roots", [root.expanduser().resolve() for root in self.library_roots])
         return self
 
     @property
