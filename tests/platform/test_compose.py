@@ -1,6 +1,7 @@
 """Every service of the default profile of `docker-compose.yml` comes up from the commands that stand there."""
 
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +51,7 @@ def test_the_default_profile_comes_up_healthy_and_serves_the_library(
         system.until(recommends, "the library is synced, embedded and published", pause=1)
         ready = api.get("/health/ready")
         assert ready.status_code == httpx.codes.OK, ready.text
+        # What the alert IndexBehind compares is the same where nothing is behind.
+        metrics = api.get("/metrics").text
+        embedded = re.findall(r"^lora_manager_embedded_adapters\{.*\} (\S+)$", metrics, re.MULTILINE)
+        assert re.findall(r"^lora_manager_index_adapters (\S+)$", metrics, re.MULTILINE) == [max(embedded, key=float)]
