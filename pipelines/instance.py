@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from pipelines.queues import run_launcher
 from warehouse.backends import plugins
 from warehouse.contracts import Tag
 from warehouse.engine import connect
@@ -32,7 +33,7 @@ _SCHEMA = "dagster"
 
 _LIBPQ_FILE = "pgpass"
 
-_BATCH_RUNS = 4
+BATCH_RUNS = 4
 """Every run is a process; the pools let one of them write tables and one compute vectors, whatever is asked for."""
 
 _NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
@@ -66,14 +67,15 @@ def _storage(settings: Settings) -> Mapping[str, Any]:
 def configuration(settings: Settings) -> Mapping[str, Any]:
     """The content of `dagster.yaml`."""
     # A slot for each lane beyond those of batch runs: neither kind has to wait for the other.
-    max_runs = _BATCH_RUNS + len(plugins())
+    max_runs = BATCH_RUNS + len(plugins())
     return {
         "storage": _storage(settings),
+        **run_launcher(settings),
         # One second between looks at the queue costs 0.1 CPU-s a minute; Dagster's default of five is felt.
         "run_coordinator": {
             "module": "dagster.core.run_coordinator",
             "class": "QueuedRunCoordinator",
-            "config": {"dequeue_interval_seconds": 1, "dequeue_use_threads": True, "dequeue_num_workers": _BATCH_RUNS},
+            "config": {"dequeue_interval_seconds": 1, "dequeue_use_threads": True, "dequeue_num_workers": BATCH_RUNS},
         },
         "concurrency": {
             # By run: a blocked run stays in the queue instead of holding a process that polls.

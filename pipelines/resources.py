@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from pipelines.lost_runs import presence_name
 from pipelines.progress import LogProgress, Reporter
 from warehouse.contracts import Tag
 from warehouse.engine import Database, open_database
+from warehouse.locks import present
 from warehouse.migrations import require_head
 from warehouse.processes import identity
 from warehouse.settings import Settings, get_settings
@@ -56,9 +58,14 @@ def warehouse_resource(
         database = open_database(chosen)
         try:
             require_head(database)
-            if context.run is not None and context.instance is not None:
-                context.instance.add_run_tags(context.run.run_id, {Tag.PROCESS: identity()})
-            yield Warehouse(database, chosen, reporter, attended)
+            warehouse = Warehouse(database, chosen, reporter, attended)
+            if context.run is None or context.instance is None:
+                yield warehouse
+                return
+            with present(database, presence_name(context.run.run_id)):
+                bound = {Tag.DEVICES: chosen.visible_devices} if chosen.visible_devices else {}
+                context.instance.add_run_tags(context.run.run_id, {Tag.PROCESS: identity(), **bound})
+                yield warehouse
         finally:
             database.dispose()
 

@@ -74,6 +74,8 @@ class Tag:
     """The id of the HTTP request that asked for the run."""
     PROCESS: Final = ".dagster/lora-manager/process"
     """The process that executes the run, so that a run whose process died is found. Dagster's UI hides the prefix."""
+    DEVICES: Final = "lora-manager/devices"
+    """The accelerators that the run's process was bound to, where it was bound to some."""
 
 
 class Trigger:

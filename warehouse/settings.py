@@ -307,6 +307,11 @@ class Settings(BaseSettings):
     embedding_precision: Literal["auto", "fp32", "int8"] = "auto"
     """Arithmetic of the CPU encoder; `auto` is what the benchmark of this project found worth it."""
     device: Literal["auto", "cpu", "cuda", "rocm", "mps"] = "auto"
+    visible_devices: str = Field(
+        default="",
+        validation_alias=AliasChoices("LORA_MANAGER_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+    )
+    """The accelerators that a worker's runs see, as CUDA and HIP number them; empty: all."""
     offline: bool = True
     """No model is fetched from a hub unless this is false."""
 
@@ -338,6 +343,13 @@ class Settings(BaseSettings):
         default="", validation_alias=AliasChoices("LORA_MANAGER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
     )
     """Base address of an OpenTelemetry collector (OTLP over HTTP); empty: nothing is traced."""
+
+    run_launcher: Literal["default", "celery"] = "default"
+    """What starts Dagster's runs: the code server as processes of its own, or Celery workers."""
+    celery_broker_url: SecretStr = SecretStr("")
+    """`redis://…`: where the Celery workers take their runs from."""
+    celery_broker_url_file: Path | None = None
+    """A file that holds it; it is read into `celery_broker_url`."""
 
     @field_validator("library_roots", mode="before")
     @classmethod
@@ -385,11 +397,17 @@ class Settings(BaseSettings):
         "library_s3_key_file",
         "published_s3_key_file",
         "backup_dir",
+        "celery_broker_url_file",
         mode="before",
     )
     @classmethod
     def _absent(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("run_launcher", mode="before")
+    @classmethod
+    def _unset(cls, value: Any) -> Any:
+        return "default" if value == "" else value
 
     @field_validator("cors_origins")
     @classmethod
@@ -453,7 +471,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _read_secrets(self) -> "Settings":
-        for name in ("database_url", "sdnext_auth", "a1111_auth"):
+        for name in ("database_url", "celery_broker_url", "sdnext_auth", "a1111_auth"):
             file: Path | None = getattr(self, f"{name}_file")
             if file is None:
                 continue
@@ -498,6 +516,16 @@ class Settings(BaseSettings):
         if self.api_keys_file is None:
             return self._keys_set
         return (*self._keys_set, *keys_of_file(self.api_keys_file.expanduser()))
+
+    @model_validator(mode="after")
+    def _workers_have_what_they_share(self) -> "Settings":
+        if self.run_launcher != "celery":
+            return self
+        if not self.celery_broker_url.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("run_launcher is celery, so celery_broker_url must name a Redis: redis://host:6379/0")
+        if self.url.startswith("sqlite"):
+            raise ValueError("run_launcher is celery, so database_url must name a PostgreSQL: workers share it")
+        return self
 
     @property
     def url(self) -> str:

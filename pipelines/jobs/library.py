@@ -5,11 +5,13 @@ Does not belong here: schedules and sensors that start them, and what the assets
 
 import dagster as dg
 
+from pipelines.queues import ON_DEFAULT, ON_GPU
 from warehouse.contracts import Job
 
 sync_library = dg.define_asset_job(
     Job.SYNC_LIBRARY,
     selection=dg.AssetSelection.all() - dg.AssetSelection.groups("encoders"),
+    tags=ON_GPU,
     description="From the library folders to answers: scan, read, build, inspect, embed, index, publish. Does only "
     "what changed since the last time.",
 )
@@ -17,6 +19,7 @@ sync_library = dg.define_asset_job(
 refresh_vectors = dg.define_asset_job(
     Job.REFRESH_VECTORS,
     selection=dg.AssetSelection.groups("vectors", "indices"),
+    tags=ON_GPU,
     description="Compute the vectors that are missing or out of date and publish a new index. For a new embedding "
     "model, or after many edits.",
 )
@@ -24,6 +27,7 @@ refresh_vectors = dg.define_asset_job(
 tune_encoder = dg.define_asset_job(
     Job.TUNE_ENCODER,
     selection=dg.AssetSelection.groups("encoders", "vectors", "indices"),
+    tags=ON_GPU,
     description="Tune the model of prompts on the library's own example prompts, and where it wins on models that it "
     "has not seen, embed the library with it. An hour on a CPU, minutes on a GPU.",
 )
@@ -31,11 +35,13 @@ tune_encoder = dg.define_asset_job(
 learn_from_use = dg.define_asset_job(
     Job.LEARN_FROM_USE,
     selection=dg.AssetSelection.groups("use"),
+    tags=ON_DEFAULT,
     description="Learn from what was delivered and generated since the last time. Costs nothing where nothing was.",
 )
 
 refresh_marts = dg.define_asset_job(
     Job.REFRESH_MARTS,
     selection=dg.AssetSelection.groups("marts"),
+    tags=ON_DEFAULT,
     description="Publish the tables for analysts as they are now.",
 )

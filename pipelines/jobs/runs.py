@@ -14,6 +14,7 @@ from pydantic import Field
 
 from pipelines import previews
 from pipelines.jobs.lanes import Ending, Finished, LaneRun
+from pipelines.queues import ON_DELIVERY
 from pipelines.resources import Warehouse
 from warehouse.backends import plugins
 from warehouse.contracts import LANE_OP, LaneJob
@@ -58,6 +59,8 @@ class _Worker:
     def __init__(self, run: LaneRun, finished: "queue.SimpleQueue[Finished]") -> None:
         self._run, self._finished = run, finished
         self._thread = threading.Thread(target=self._work, name="lane")
+        # Waited for in place of the thread: Python up to 3.12 takes a thread for ended whose `join` was interrupted.
+        self._over = threading.Event()
         self.ending: Ending | None = None
         self.error: BaseException | None = None
 
@@ -66,18 +69,20 @@ class _Worker:
             self.ending = asyncio.run(self._run.run())
         except BaseException as error:
             self.error = error
+        finally:
+            self._over.set()
 
     def batches(self) -> Iterator[list[Finished]]:
         """Jobs as they end, a few times a second, until the run is over. Leaving early stops the run."""
         self._thread.start()
         try:
-            while self._thread.is_alive():
+            while not self._over.is_set():
                 batch = self._collect(_POLL_SECONDS)
                 if batch:
                     yield batch
         finally:
             self._run.stop()
-            self._thread.join(_STOP_SECONDS)
+            self._over.wait(_STOP_SECONDS)
         if batch := self._collect(0):
             yield batch
         if self.error is not None:
@@ -85,7 +90,7 @@ class _Worker:
 
     def _collect(self, seconds: float) -> list[Finished]:
         batch: list[Finished] = []
-        self._thread.join(seconds)
+        self._over.wait(seconds)
         while not self._finished.empty():
             batch.append(self._finished.get())
         return batch
@@ -190,6 +195,7 @@ def work_on_lane(
 
 @dg.job(
     name=LaneJob.DELIVER,
+    tags=ON_DELIVERY,
     description="Work on a lane of deliveries. Started when a delivery is asked for and no run works on its lane.",
 )
 def deliver() -> None:
@@ -199,6 +205,7 @@ def deliver() -> None:
 
 @dg.job(
     name=LaneJob.GENERATE,
+    tags=ON_DELIVERY,
     description="Work on a lane of generations. Started when one is asked for and no run works on its lane.",
 )
 def generate() -> None:

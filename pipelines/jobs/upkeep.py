@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import Field
 
+from pipelines.queues import ON_DEFAULT
 from pipelines.resources import Warehouse
 from warehouse import audit
 from warehouse.contracts import PUBLISHED_KINDS, Job
@@ -173,6 +174,7 @@ def delete_old_activity(
 
 @dg.job(
     name=Job.PRUNE_HISTORY,
+    tags=ON_DEFAULT,
     description="Delete old runs, old jobs, old generations of published files, recommendations that were kept too "
     "long, old records of changes, files of pictures and parameters that nothing needs; what is shown and served "
     "stays.",

@@ -257,6 +257,28 @@ def _dagster(settings: "Settings") -> Iterator[Result]:
         yield Result("Dagster home", State.WARNING, f"{settings.dagster_home}: not made yet", "lora-manager up")
 
 
+def _workers(settings: "Settings") -> Iterator[Result]:
+    if settings.run_launcher == "default":
+        yield Result("runs", State.OK, "processes of Dagster's code servers")
+        return
+    try:
+        from redis import Redis
+        from redis.exceptions import RedisError
+    except ImportError:
+        yield Result(
+            "runs", State.ERROR, "the extra celery is not installed", "pip install 'lora-manager-backend[celery]'"
+        )
+        return
+    broker = Redis.from_url(settings.celery_broker_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5)
+    try:
+        broker.ping()
+        yield Result("runs", State.OK, "Celery workers; Redis answers")
+    except RedisError as error:
+        yield Result("runs", State.ERROR, f"Redis: {error}", "start it, or correct LORA_MANAGER_CELERY_BROKER_URL")
+    finally:
+        broker.close()
+
+
 def _access(settings: "Settings") -> Iterator[Result]:
     from serving.keys import today
 
@@ -282,6 +304,7 @@ PARTS: tuple[tuple[str, Callable[["Settings"], Iterator[Result]]], ...] = (
     ("publications", _publications),
     ("backups", _backups),
     ("Dagster", _dagster),
+    ("runs", _workers),
     ("ports", _ports),
     ("access", _access),
 )

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from pipelines.definitions import build_definitions
-from pipelines.lost_runs import end_lost_runs
+from pipelines.lost_runs import end_lost_runs, end_silent_runs, presence_name
 from pipelines.outcomes import changed_something, record_outcome, summarise
 from pipelines.resources import Warehouse
 from pipelines.schedules import nightly_full_rescan
@@ -22,6 +22,7 @@ from tests.stores import Store
 from warehouse import ingest
 from warehouse.contracts import Job, Tag
 from warehouse.engine import Database
+from warehouse.locks import present
 from warehouse.models import Activity, AdapterUse
 from warehouse.processes import identity, is_gone
 from warehouse.settings import Settings
@@ -184,6 +185,27 @@ def test_only_runs_whose_process_died_are_ended(instance: dg.DagsterInstance) ->
     statuses = {run.run_id: run.status for run in instance.get_runs()}
     assert statuses[dead] is dg.DagsterRunStatus.FAILURE
     assert {statuses[alive], statuses[untagged]} == {dg.DagsterRunStatus.STARTED}
+
+
+def test_a_run_of_another_host_is_ended_when_it_was_silent_twice(
+    instance: dg.DagsterInstance, database: Database
+) -> None:
+    def started() -> str:
+        run = instance.create_run_for_job(sync, tags={Tag.PROCESS: "elsewhere|7|1.00"})
+        instance.handle_new_event(_started_event(run))
+        return run.run_id
+
+    heard_of, silent = started(), started()
+    with present(database, presence_name(heard_of)):
+        assert end_silent_runs(instance, database, []) == ([], [silent])
+        # One that was heard of meanwhile is no suspect any more; another one has the first doubt.
+        with present(database, presence_name(silent)):
+            assert end_silent_runs(instance, database, [silent]) == ([], [])
+        assert end_silent_runs(instance, database, []) == ([], [silent])
+        assert end_silent_runs(instance, database, [silent]) == ([silent], [])
+        assert end_silent_runs(instance, database, [silent]) == ([], [])
+    statuses = {run.run_id: run.status for run in instance.get_runs()}
+    assert statuses == {heard_of: dg.DagsterRunStatus.STARTED, silent: dg.DagsterRunStatus.FAILURE}
 
 
 def _started_event(run: dg.DagsterRun) -> dg.EventLogEntry:

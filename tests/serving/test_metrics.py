@@ -112,9 +112,9 @@ def test_a_scrape_scans_nothing(sqlite_database: Database, serve: Callable[..., 
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     asked = [statement for statement in executed if statement.startswith("SELECT")]
-    assert 3 <= len(asked) <= 10
+    assert 3 <= len(asked) <= 12
     tables = set(re.findall(r"FROM (\w+)", " ".join(asked)))
-    assert tables <= {"facet_counts", "job_counts", "pointers", "generations"}
+    assert tables <= {"facet_counts", "job_counts", "lanes", "roots", "pointers", "generations"}
 
 
 def test_a_scrape_needs_a_reader(sqlite_database: Database, serve: Callable[..., httpx.Client]) -> None:

@@ -212,3 +212,45 @@ def test_an_emptied_file_of_credentials_is_no_fallback(monkeypatch: pytest.Monke
     (tmp_path / "key").touch()
     with pytest.raises(ValidationError, match="is empty"):
         make(monkeypatch, PUBLISHED_S3_KEY_FILE=str(tmp_path / "key"))
+
+
+BROKER = "redis://:secret@broker:6379/0"
+POSTGRESQL = "postgresql://u:p@h/d"
+
+
+def test_workers_need_a_redis_and_a_database_that_they_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="celery_broker_url must name a Redis"):
+        make(monkeypatch, RUN_LAUNCHER="celery", DATABASE_URL=POSTGRESQL)
+    with pytest.raises(ValidationError, match="database_url must name a PostgreSQL"):
+        make(monkeypatch, RUN_LAUNCHER="celery", DATABASE_URL="", CELERY_BROKER_URL=BROKER)
+    settings = make(monkeypatch, RUN_LAUNCHER="celery", DATABASE_URL=POSTGRESQL, CELERY_BROKER_URL=BROKER)
+    assert settings.run_launcher == "celery"
+    assert "secret" not in repr(settings)
+    assert make(monkeypatch, RUN_LAUNCHER="").run_launcher == "default"
+
+
+def test_addresses_are_read_from_the_files_of_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "database").write_text(f"{POSTGRESQL}\n")
+    (tmp_path / "broker").write_text(BROKER)
+    files = {"DATABASE_URL_FILE": str(tmp_path / "database"), "CELERY_BROKER_URL_FILE": str(tmp_path / "broker")}
+    settings = make(monkeypatch, RUN_LAUNCHER="celery", **files)
+    assert settings.database_url == POSTGRESQL
+    assert settings.celery_broker_url.get_secret_value() == BROKER
+    assert not make(monkeypatch, RUN_LAUNCHER="", DATABASE_URL_FILE="", CELERY_BROKER_URL_FILE="").database_url
+
+
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_a_file_of_secrets_that_says_nothing_chooses_no_other_database(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "database").write_text(content)
+    with pytest.raises(ValidationError, match=r"cannot be read|is empty"):
+        make(monkeypatch, DATABASE_URL_FILE=str(tmp_path / "database"))
+
+
+def test_devices_are_named_as_cuda_and_hip_name_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1")
+    assert make(monkeypatch).visible_devices == "1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    assert make(monkeypatch).visible_devices == "0,2"

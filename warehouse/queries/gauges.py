@@ -7,9 +7,11 @@ Does not: figures of a process (`serving.metrics`). A table that has something w
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from warehouse import facets
+from warehouse.jobs import lane_states, look
+from warehouse.models import Root, utc_now
 from warehouse.queries import breakdowns, embeddings, jobs
 
 _STATES_AT_MOST = 10
@@ -62,11 +64,24 @@ def _jobs(connection: Connection) -> Iterable[Sample]:
         yield Sample((status,), count)
 
 
+def _unattended(connection: Connection) -> Iterable[Sample]:
+    for lane in lane_states(connection):
+        yield Sample((lane.name,), float(not lane.is_alive and look(connection, lane.name).is_due))
+
+
+def _scan_age(connection: Connection) -> Iterable[Sample]:
+    oldest = connection.execute(select(func.min(Root.scanned_at))).scalar()
+    if oldest is not None:
+        yield Sample((), (utc_now() - oldest).total_seconds())
+
+
 GAUGES: tuple[Gauge, ...] = (
     Gauge("adapters", "Adapters of the library.", (), _adapters),
     Gauge("active_adapters", "Adapters that are active.", (), _active),
     Gauge("adapters_by_file_state", "Adapters by the state of their weight file.", ("state",), _by_file_state),
     Gauge("embedded_adapters", "Adapters with a vector.", ("space",), _embedded),
     Gauge("jobs", "Deliveries and generations by their status.", ("status",), _jobs),
+    Gauge("lane_unattended", "1 where jobs are due and no living run works on their lane.", ("lane",), _unattended),
+    Gauge("library_scan_age_seconds", "Time since the folder scanned longest ago was scanned.", (), _scan_age),
     Gauge("embedding_coverage_ratio", "Share of the adapters with a vector.", (), _coverage),
 )

@@ -1,12 +1,15 @@
 """The run of a lane as a run of Dagster, and the watch that asks for runs."""
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from types import FrameType
 
 import dagster as dg
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from pipelines.delivery_definitions import build_delivery_definitions
 from pipelines.jobs.lanes import Finished
@@ -198,3 +201,34 @@ def test_the_preview_of_a_generation_shows_its_pictures_and_loras_as_tables(ware
     assert "| Ink | styles/ink |" in preview
     assert "| backend | sdnext |" in preview
     assert "![the first picture](data:x)" in preview
+
+
+def test_a_run_that_is_interrupted_gives_back_what_it_has_before_it_ends(
+    warehouse: Warehouse, instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    job_id = put(warehouse.database, {"url": f"{receiver.url}/slow"})
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    def interrupt_in_the_middle() -> None:
+        until(lambda: receiver.times()[job_id] == 1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    killer = threading.Thread(target=interrupt_in_the_middle)
+    killer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            deliver.execute_in_process(
+                run_config=dict(lane_config("http")),
+                resources={"warehouse": dg.ResourceDefinition.hardcoded_resource(warehouse)},
+                instance=instance,
+            )
+    finally:
+        killer.join()
+        signal.signal(signal.SIGUSR1, before)
+    job = show(warehouse.database, job_id)
+    assert (job.status, job.attempts) == ("pending", 1)
+    with warehouse.database.read() as connection:
+        assert connection.execute(select(Lane.holder).where(Lane.name == "http")).scalar_one() is None

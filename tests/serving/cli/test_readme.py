@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from typer.main import get_command
 
 from serving.cli.main import app
@@ -16,7 +17,7 @@ DEVELOPMENT = (ROOT / "DEVELOPMENT.md").read_text(encoding="utf-8")
 
 
 def _shown(default: Any) -> str:
-    if default is None or default == "" or default == () or default == []:
+    if default is None or default in ("", (), [], SecretStr("")):
         return ""
     if isinstance(default, bool | dict):
         return json.dumps(default)
