@@ -3,6 +3,7 @@
 The wire passes requests on as they are. A test may look at each before it is passed on, and let it fail.
 """
 
+import os
 import socket
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from urllib.parse import quote, urlsplit
 from warehouse.settings import Settings
 
 KEY = "library-reader:secret/of+reader"
+PAGE = 50
+"""Objects of one page of a listing, few enough that small libraries have several."""
 _OWNER = "AWS4-HMAC-SHA256 Credential=owner/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 """Of who fills buckets; the server believes it as long as it is not told to look."""
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
@@ -38,7 +41,10 @@ def moto_server(folder: Path) -> Iterator[str]:
     port = _free_port()
     with (folder / "moto.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            env={**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
+            stdout=log,
+            stderr=log,
         )
     try:
         while True:

@@ -187,9 +187,11 @@ class Bucket:
         Raises:
             OSError: it cannot be listed.
         """
+        import obstore
+
         self._away_until = 0.0
-        with suppress(UnlistableError):
-            next(self.pages(prefix), None)
+        with suppress(UnlistableError), self._answers(prefix):
+            next(iter(obstore.list(self._store, prefix or None, chunk_size=1)), None)
 
     def pages(self, prefix: str) -> Iterator[list[StoredObject]]:
         """Every object below a prefix, by pages, each one request, in the order of their keys.

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Table, select
 
 from tests.databases import migrated_sqlite
-from tests.stores import Asked, Refusal, Store
+from tests.stores import PAGE, Asked, Refusal, Store
 from tests.warehouse.ingest.library import Library, model, sha256, version, weights
+from warehouse import storage
 from warehouse.engine import connect
 from warehouse.ingest import LibraryError, library_signature, plan_sync
 from warehouse.models import Base
@@ -90,6 +91,7 @@ def test_a_library_in_a_store_gives_the_rows_of_the_same_folder(
     for name in _TABLES:
         assert there[name] == here[name], name
     assert {asked.method for asked in store.wire.asked} == {"GET"}
+    assert sum("continuation-token" in asked.query for asked in store.wire.asked) > 1
 
 
 def states(library: Library, table: str = "files") -> list[tuple[str, str]]:
@@ -203,6 +205,29 @@ def test_a_store_that_goes_away_while_it_is_read_loses_nothing(library: Library,
     there = rows(stored, store.url(PREFIX), numbered=False)
     for name in set(_TABLES) - {"facet_counts"}:
         assert there[name] == here[name], name
+
+
+def test_a_listing_that_breaks_off_between_its_pages_loses_nothing(
+    stored: Library, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "PAGE", PAGE)
+    for number in range(PAGE + 10):
+        store.put(f"{number:03}.safetensors", b"")
+    root = StoreUrl(store.bucket)
+    stored.sync(roots=[root])
+
+    def break_off(asked: Asked) -> None:
+        if "continuation-token" in asked.query:
+            raise Refusal(0)
+
+    store.wire.before = break_off
+    store.delete("000.safetensors")
+    stored.sync(roots=[root])
+    assert [finding.path for finding in stored.findings("folder_unreadable")] == [store.url()]
+    assert {state for _, state in states(stored)} == {"present"}
+    store.wire.before = None
+    stored.sync(roots=[root])
+    assert [name for name, state in states(stored) if state == "missing"] == ["000.safetensors"]
 
 
 def test_a_known_store_that_cannot_be_reached_is_a_disk_that_is_not_mounted(
