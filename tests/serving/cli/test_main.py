@@ -8,7 +8,10 @@ import pytest
 
 from tests.serving.cli.conftest import Run
 
-COMMANDS = ("up", "serve", "sync", "status", "similar", "recommend", "evaluate", "sql", "doctor", "sample", "upgrade")
+COMMANDS = (
+    *("up", "serve", "sync", "status", "similar", "recommend", "evaluate", "sql", "doctor", "sample", "upgrade"),
+    *("backup", "restore", "migrate-database"),
+)
 
 
 def test_help_names_every_command_in_one_untruncated_line(run: Run) -> None:
