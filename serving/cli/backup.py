@@ -21,7 +21,7 @@ def backup(
         bool, typer.Option("--with-dagster", help="Also the history of runs, where it is in the data folder.")
     ] = False,
 ) -> None:
-    """Write everything that cannot be made again into one file. The system may run meanwhile."""
+    """Write a backup. One file, of everything that cannot be made again; the system may run meanwhile."""
     from warehouse.backup.making import make_backup
 
     settings = settings_of(data)
@@ -45,7 +45,7 @@ def restore(
         bool, typer.Option("--replace", help="Keep what is there aside, and put the backup in its place.")
     ] = False,
 ) -> None:
-    """Restore a backup into an empty data folder and database, of either dialect. It is compared before and after."""
+    """Restore a backup. Into an empty data folder and database, of either dialect; compared before and after."""
     from warehouse.backup.restoring import restore_backup
 
     settings = settings_of(data)

@@ -9,18 +9,21 @@ import pytest
 from tests.serving.cli.conftest import Run
 
 COMMANDS = (
-    "up",
-    "serve",
-    "sync",
-    "status",
-    "similar",
-    "recommend",
-    "evaluate",
-    "sql",
-    "doctor",
-    "keys",
-    "sample",
-    "upgrade",
+    *(
+        "up",
+        "serve",
+        "sync",
+        "status",
+        "similar",
+        "recommend",
+        "evaluate",
+        "sql",
+        "doctor",
+        "keys",
+        "sample",
+        "upgrade",
+    ),
+    *("backup", "restore", "migrate-database"),
 )
 
 
