@@ -22,7 +22,7 @@ from pipelines.outcomes import record_outcome
 from pipelines.resources import Warehouse, warehouse_resource
 from pipelines.summary import Summary, summarise
 from warehouse import migrations
-from warehouse.contracts import ExitCode, Job, Tag, Trigger, sync_config, vectors_config
+from warehouse.contracts import ExitCode, Job, Tag, Trigger, sync_config, tuning_config, vectors_config
 from warehouse.engine import Database, open_database
 from warehouse.ingest.roots import LibraryError, choose
 from warehouse.locks import LockHeld, exclusive
@@ -44,7 +44,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="ROOT",
         help="a library root: a folder or s3://bucket/prefix (repeatable)",
     )
-    parser.add_argument("--force", action="store_true", help="trust no watermark: read, or embed, everything again")
+    parser.add_argument("--force", action="store_true", help="trust no watermark: read, embed or tune again")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--no-progress", action="store_true", help="show no progress")
     return parser.parse_args(argv)
@@ -57,6 +57,8 @@ def _run_config(options: argparse.Namespace) -> Mapping[str, Any]:
         return {**sync_config(options.path, force=options.force), **quiet}
     if options.job == Job.REFRESH_VECTORS:
         return {**vectors_config(SPACE_NAMES, force=options.force), **quiet}
+    if options.job == Job.TUNE_ENCODER:
+        return {**tuning_config(force=options.force), **quiet}
     return quiet
 
 

@@ -27,7 +27,9 @@ NEAR_DUPLICATES: AssetPath = ("vectors", "near_duplicates")
 MARTS = "marts"
 """Prefix of the published tables: `marts/<name>`."""
 ANALYTICS: AssetPath = ("marts", "analytics")
-PUBLISHED_KINDS = tuple("/".join(path) for path in (ENCODER, INDEX, LEXICAL_INDEX, ANALYTICS))
+SYNCED_KINDS = tuple("/".join(path) for path in (INDEX, LEXICAL_INDEX, ANALYTICS))
+"""The kinds of generations that a sync publishes."""
+PUBLISHED_KINDS = ("/".join(ENCODER), *SYNCED_KINDS)
 """The kinds of generations that assets publish."""
 
 CODE_LOCATION = "pipelines.definitions"
@@ -138,6 +140,11 @@ def vectors_config(
     to look at (None: all)."""
     wanted = {"force": force} if adapter_ids is None else {"force": force, "adapter_ids": list(adapter_ids)}
     return {"ops": {op_name(vector_key(space)): {"config": wanted} for space in spaces}}
+
+
+def tuning_config(*, force: bool = False) -> Mapping[str, Any]:
+    """Run configuration of `tune_encoder`: whether to tune also where nothing changed since the last time."""
+    return {"ops": {op_name(ENCODER): {"config": {"force": force}}}}
 
 
 LANE_OP = "work_on_lane"

@@ -19,6 +19,7 @@ from serving.machine import LITTLE_DISK
 from serving.version import VERSION
 
 if TYPE_CHECKING:
+    from warehouse.engine import Database
     from warehouse.settings import Settings
     from warehouse.storage import LibraryRoot
 
@@ -188,7 +189,7 @@ def _database(settings: "Settings") -> Iterator[Result]:
 
 
 def _publications(settings: "Settings") -> Iterator[Result]:
-    from warehouse.contracts import PUBLISHED_KINDS
+    from warehouse.contracts import SYNCED_KINDS
     from warehouse.engine import open_database
     from warehouse.generations import current, is_whole
     from warehouse.published import InStore
@@ -197,7 +198,8 @@ def _publications(settings: "Settings") -> Iterator[Result]:
         return
     database = open_database(settings)
     try:
-        for kind in PUBLISHED_KINDS:
+        yield from _tuned_encoder(database, settings)
+        for kind in SYNCED_KINDS:
             published = current(database, settings, kind)
             if published is None:
                 yield Result(kind, State.WARNING, "never published", "lora-manager sync PATH")
@@ -211,6 +213,23 @@ def _publications(settings: "Settings") -> Iterator[Result]:
                 yield Result(kind, State.OK, f"{published.name} of {published.created_at:%Y-%m-%d %H:%M} UTC")
     finally:
         database.dispose()
+
+
+def _tuned_encoder(database: "Database", settings: "Settings") -> Iterator[Result]:
+    from warehouse.vectors import tuned
+    from warehouse.vectors.encoders.protocol import EncoderError
+    from warehouse.vectors.encoders.weights import TUNED, find_model
+
+    try:
+        in_use = tuned.in_use(database, settings).embedding_model_artistic
+        if in_use == settings.embedding_model_artistic:
+            yield Result(TUNED, State.OK, "none in use: `python -m pipelines.run tune_encoder` makes one where it wins")
+            return
+        model = find_model(in_use, offline=settings.offline, generations=settings.generations_dir)
+    except EncoderError as error:
+        yield Result(TUNED, State.ERROR, str(error))
+    else:
+        yield Result(TUNED, State.OK, f"{in_use} (SHA-256 {model.digest[:12]}…)")
 
 
 def _backups(settings: "Settings") -> Iterator[Result]:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from tests.databases import DIALECTS, scratch_postgresql
 from tests.failures.service import environment
 from tests.programs import ROOT
-from warehouse.contracts import PUBLISHED_KINDS, ExitCode
+from warehouse.contracts import SYNCED_KINDS, ExitCode
 from warehouse.engine import connect
 from warehouse.generations import current, require_whole
 from warehouse.models import Adapter, Embedding, Lock
@@ -51,7 +51,7 @@ def test_two_syncs_at_once(request: pytest.FixtureRequest, tmp_path: Path, model
         locks = connection.execute(select(func.count()).select_from(Lock)).scalar_one()
     assert adapters == keys >= 24
     assert (vectors, locks) == (3 * adapters, 0)
-    for kind in PUBLISHED_KINDS:
+    for kind in SYNCED_KINDS:
         published = current(database, settings, kind)
         assert published is not None
         require_whole(published)

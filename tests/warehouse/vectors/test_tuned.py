@@ -95,8 +95,15 @@ def test_every_tuned_encoder_makes_its_spaces_due_and_no_others(filled: Database
     assert len(names) == 2
 
 
-def test_a_tuned_encoder_whose_files_are_gone_is_told_with_what_to_do(filled: Database, settings: Settings) -> None:
+def test_a_tuned_encoder_whose_files_are_gone_or_changed_is_told_and_embeds_nothing(
+    filled: Database, settings: Settings
+) -> None:
     published = turned.publish_turned(filled, settings)
-    shutil.rmtree(published.path)
-    with pytest.raises(EncoderError, match=r"LORA_MANAGER_USE_TUNED_ENCODER=false"):
-        compute_embeddings(filled, settings, "semantic")
+    weights = published.path / "model" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    for said in ("is not what was published", "cannot be read"):
+        with pytest.raises(EncoderError, match=rf"{said}.*LORA_MANAGER_USE_TUNED_ENCODER=false"):
+            compute_embeddings(filled, settings, "semantic")
+        shutil.rmtree(published.path, ignore_errors=True)

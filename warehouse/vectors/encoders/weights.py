@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from warehouse.generations import MANIFEST
 from warehouse.settings import MINILM
 from warehouse.vectors.encoders.protocol import EncoderError
 
@@ -77,8 +79,8 @@ def find_model(name: str, *, offline: bool, generations: Path | None = None) -> 
         EncoderError: there are no such files, or the packaged ones are not those that were published.
     """
     if generations is not None and name.startswith(f"{TUNED}/"):
-        path = _tuned(name, generations)
-    elif name in _MINILM_NAMES:
+        return _tuned(name, generations)
+    if name in _MINILM_NAMES:
         path = _packaged_minilm()
     elif (folder := Path(name).expanduser()).is_dir():
         path = folder.resolve()
@@ -87,14 +89,20 @@ def find_model(name: str, *, offline: bool, generations: Path | None = None) -> 
     return ModelFolder(name, path, _folder_digest(path, name))
 
 
-def _tuned(name: str, generations: Path) -> Path:
-    path = generations / name / MODEL_FOLDER
-    if not path.is_dir():
-        raise EncoderError(
-            f"the fine-tuned model {name} is not there ({path}): restore the folder, or set "
-            "LORA_MANAGER_USE_TUNED_ENCODER=false and embed anew with the model it was made from"
-        )
-    return path
+def _tuned(name: str, generations: Path) -> ModelFolder:
+    folder = generations / name
+    remedy = (
+        "restore the folder, or set LORA_MANAGER_USE_TUNED_ENCODER=false to embed anew with the model it was made from"
+    )
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        model = ModelFolder(name, folder / MODEL_FOLDER, _folder_digest(folder / MODEL_FOLDER, name))
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"the fine-tuned model {name} cannot be read ({folder}): {remedy}") from error
+    # Another digest would be another model: everything would be embedded anew, by a damaged one.
+    if model.digest != manifest["model"]:
+        raise EncoderError(f"the fine-tuned model {name} is not what was published ({folder}): {remedy}")
+    return model
 
 
 def _packaged_minilm() -> Path:
