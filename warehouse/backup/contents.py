@@ -16,6 +16,8 @@ ASIDE = "before-restore-"
 DATABASE = ("warehouse.sqlite3", "warehouse.sqlite3-wal", "warehouse.sqlite3-shm", "warehouse.sqlite3-journal")
 DERIVED = frozenset({"generations", "analytics", "models", "logs", "run", "dagster"})
 """Publications and exported models are made again; what a process wrote of itself is of no use to another."""
+DAGSTER_CONFIGURATION = "dagster/dagster.yaml"
+"""May be the operator's own; ours is written anew where it is not what the settings say."""
 SAMPLE = "sample-library"
 _BY_CONTENT = frozenset({"pictures", "attachments"})
 
@@ -30,12 +32,14 @@ class Kept:
 
 
 def kept_files(data_dir: Path, *, without: Iterable[Path]) -> Iterator[Kept]:
-    """The files that belong into a backup, in the order of their names.
+    """The files that belong into a backup, folder by folder.
 
     Args:
         without: files and folders that do not: backups, libraries.
     """
     left_out = {path.resolve() for path in without}
+    if (configuration := data_dir / DAGSTER_CONFIGURATION).is_file():
+        yield Kept(DAGSTER_CONFIGURATION, configuration)
     for top in sorted(data_dir.iterdir()) if data_dir.is_dir() else ():
         if top.name in DERIVED or top.name in DATABASE or top.name.startswith((STAGING, ASIDE)):
             continue

@@ -6,13 +6,11 @@ from sqlalchemy import Connection, column, func, select, table, text
 
 from warehouse.transfer.shapes import Kind, TableShape
 
-_WITHOUT_SEQUENCE = frozenset({"adapter_details", "adapter_search", "document_contents", "inspections"})
-
 
 def _numbered(shapes: Iterable[TableShape]) -> Iterable[tuple[str, str]]:
-    """The tables whose key is one number, with its column."""
+    """The tables whose key is one number, with its column; some of them take the number of another table."""
     for shape in shapes:
-        if len(shape.key) == 1 and shape.name not in _WITHOUT_SEQUENCE:
+        if len(shape.key) == 1:
             kinds = {part.name: part.kind for part in shape.columns}
             if kinds[shape.key[0]] is Kind.INTEGER:
                 yield shape.name, shape.key[0]

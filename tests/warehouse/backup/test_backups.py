@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -411,6 +412,32 @@ def test_a_folder_gives_a_name_and_a_file_is_not_overwritten(sqlite_database: Da
         make_backup(sqlite_database, settings, made.path)
     # A backup holds no backups.
     assert make_backup(sqlite_database, settings, tmp_path / "data" / "second.tar").files == 0
+
+
+def test_of_dagster_the_configuration_is_kept_and_the_history_if_wanted(
+    sqlite_database: Database, make: Make, tmp_path: Path
+) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+    storage = settings.dagster_home / "storage"
+    storage.mkdir(parents=True)
+    (settings.dagster_home / "dagster.yaml").write_text("telemetry: {enabled: false}")
+    runs = sqlite3.connect(storage / "runs.db")
+    runs.execute("PRAGMA journal_mode=WAL")
+    runs.execute("CREATE TABLE runs (id)")
+    runs.execute("INSERT INTO runs VALUES (7)")
+    # It is in the log of a database that is open, as those of a running system are.
+    runs.commit()
+    for number, wanted in enumerate((False, True)):
+        file = tmp_path / f"{number}.tar"
+        make_backup(sqlite_database, settings, file, with_dagster=wanted)
+        other = make(f"other-{number}", "sqlite").settings
+        restore_backup(other, file)
+        assert (other.dagster_home / "dagster.yaml").read_text() == "telemetry: {enabled: false}"
+        assert (other.dagster_home / "storage").exists() == wanted
+    copied = sqlite3.connect(other.dagster_home / "storage" / "runs.db")
+    assert copied.execute("SELECT id FROM runs").fetchall() == [(7,)]
+    runs.close()
+    copied.close()
 
 
 def test_libraries_in_the_data_folder_are_not_backed_up(sqlite_database: Database, tmp_path: Path) -> None:
