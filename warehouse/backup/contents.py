@@ -15,7 +15,8 @@ STAGING = ".restoring-"
 ASIDE = "before-restore-"
 DATABASE = ("warehouse.sqlite3", "warehouse.sqlite3-wal", "warehouse.sqlite3-shm", "warehouse.sqlite3-journal")
 DERIVED = frozenset({"generations", "analytics", "models", "logs", "run", "dagster"})
-"""Publications and exported models are made again; what a process wrote of itself is of no use to another."""
+"""Publications and exported models are made again, all but a tuned encoder; what a process wrote of itself is of no use
+to another."""
 DAGSTER_CONFIGURATION = "dagster/dagster.yaml"
 """May be the operator's own; ours is written anew where it is not what the settings say."""
 SAMPLE = "sample-library"
@@ -31,13 +32,16 @@ class Kept:
     path: Path
 
 
-def kept_files(data_dir: Path, *, without: Iterable[Path]) -> Iterator[Kept]:
+def kept_files(data_dir: Path, *, without: Iterable[Path], derived: Iterable[Path] = ()) -> Iterator[Kept]:
     """The files that belong into a backup, folder by folder.
 
     Args:
         without: files and folders that do not: backups, libraries.
+        derived: folders of what is made again which do all the same.
     """
     left_out = {path.resolve() for path in without}
+    for folder in derived:
+        yield from _below(folder, data_dir, left_out)
     if (configuration := data_dir / DAGSTER_CONFIGURATION).is_file():
         yield Kept(DAGSTER_CONFIGURATION, configuration)
     for top in sorted(data_dir.iterdir()) if data_dir.is_dir() else ():

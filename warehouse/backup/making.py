@@ -22,11 +22,12 @@ from warehouse.backup import BackupError
 from warehouse.backup.archive import ArchiveWriter, Head, check
 from warehouse.backup.contents import SAMPLE, kept_files
 from warehouse.engine import Database
-from warehouse.models import Root, utc_now
+from warehouse.models import Generation, Pointer, Root, utc_now
 from warehouse.settings import Settings
 from warehouse.transfer.reading import read_rows, snapshot
 from warehouse.transfer.sequences import read_sequences
 from warehouse.transfer.shapes import shapes
+from warehouse.vectors.encoders.weights import TUNED
 
 DAGSTER = "dagster/storage"
 _SMALL = 8 * 2**20
@@ -120,8 +121,12 @@ def _write(
             writer.add_table(position, shape, read_rows(connection, shape))
         writer.manifest.sequences = read_sequences(connection, shapes())
         roots = [Path(found) for found in connection.execute(select(Root.path)).scalars()]
+        # Its vectors are in the tables, and tuning anew would make another one.
+        encoder = select(Generation.name).join(Pointer, Pointer.generation_pk == Generation.pk)
+        names = connection.execute(encoder.where(Pointer.kind == TUNED)).scalars()
+        encoders = [settings.generations_dir / TUNED / name for name in names]
     say("files")
-    for name, found in _files(settings, roots, own):
+    for name, found in _files(settings, roots, own, encoders):
         _add_file(writer, name, found)
     if with_dagster:
         say("Dagster's history")
@@ -130,12 +135,12 @@ def _write(
     return writer
 
 
-def _files(settings: Settings, roots: list[Path], own: list[Path]) -> Iterator[tuple[str, Path]]:
+def _files(settings: Settings, roots: list[Path], own: list[Path], encoders: list[Path]) -> Iterator[tuple[str, Path]]:
     """Libraries below the data folder are the user's and have the user's own copies, but for our sample of one."""
     folders = [root for root in (*roots, *settings.library_roots) if isinstance(root, Path)]
     libraries = [root for root in folders if root != settings.data_dir / SAMPLE]
     folder = [] if settings.backup_dir is None else [settings.backup_dir]
-    for kept in kept_files(settings.data_dir, without=[*own, *libraries, *folder]):
+    for kept in kept_files(settings.data_dir, without=[*own, *libraries, *folder], derived=encoders):
         yield kept.name, kept.path
 
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, func, inspect, select, table, text, update
+from sqlalchemy import Connection, delete, func, inspect, select, table, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -21,13 +21,14 @@ from warehouse.backup import BackupError
 from warehouse.backup.archive import Checked, check, members
 from warehouse.backup.contents import ASIDE, BACKUP_NAME, STAGING
 from warehouse.engine import Database, connect
-from warehouse.models import Base, Generation, Job, utc_now
+from warehouse.models import Base, Generation, Job, Pointer, utc_now
 from warehouse.settings import Settings
 from warehouse.transfer.copying import workers
 from warehouse.transfer.digests import digest_of
 from warehouse.transfer.sequences import write_sequences
 from warehouse.transfer.shapes import COUNTERS, TableShape
 from warehouse.transfer.writing import prepare, write_rows
+from warehouse.vectors.encoders.weights import TUNED
 
 _STAYS = frozenset({"models", "logs"})
 """Folders that a restored system goes on with: nothing of any state is in them."""
@@ -236,9 +237,11 @@ def _finish(checked: Checked, connection: Connection, say: Say) -> None:
     if checked.head.revision != migrations.head():
         say(f"migrating from {checked.head.revision} to {migrations.head()}")
         migrations.upgrade_on(connection)
-    # Their files are not there; the pipeline publishes anew.
-    connection.execute(text("DELETE FROM pointers"))
-    connection.execute(update(Generation).where(Generation.collected_at.is_(None)).values(collected_at=utc_now()))
+    # Their files are not there, but those of the encoder in use; the pipeline publishes the others anew.
+    connection.execute(delete(Pointer).where(Pointer.kind != TUNED))
+    in_use = select(Pointer.generation_pk)
+    gone = Generation.collected_at.is_(None) & Generation.pk.not_in(in_use)
+    connection.execute(update(Generation).where(gone).values(collected_at=utc_now()))
 
 
 def _require_same(checked: Checked, connection: Connection, shapes: tuple[TableShape, ...]) -> None:

@@ -28,12 +28,14 @@ from warehouse.backup.making import make_backup
 from warehouse.backup.restoring import restore_backup
 from warehouse.backup.retention import backups, prune_backups
 from warehouse.engine import Database, connect
+from warehouse.generations import current, publish
 from warehouse.models import Adapter, Generation, Pointer, Root, utc_now
 from warehouse.pictures import PictureStore
 from warehouse.settings import Settings
 from warehouse.transfer.digests import digest_of
 from warehouse.transfer.reading import read_rows, snapshot
 from warehouse.transfer.shapes import shapes
+from warehouse.vectors.encoders.weights import TUNED
 
 PUBLISHED = {"pointers", "generations"}
 """What a restoration forgets, since the published files are not there."""
@@ -450,6 +452,28 @@ def test_libraries_in_the_data_folder_are_not_backed_up(sqlite_database: Databas
     made = make_backup(sqlite_database, settings, tmp_path / "b.tar")
     files = [name for name in check(made.path).manifest.members if name.startswith("files/")]
     assert files == ["files/sample-library/a.safetensors"]
+
+
+def test_a_tuned_encoder_comes_back_and_stays_in_use(make: Make) -> None:
+    system = make("data", "sqlite")
+    migrations.upgrade(system.database)
+
+    def build(folder: Path) -> dict[str, object]:
+        (folder / "model").mkdir()
+        (folder / "model" / "model.safetensors").write_bytes(b"weights")
+        return {}
+
+    old, new = (publish(system.database, system.settings, TUNED, build) for _ in range(2))
+    publish(system.database, system.settings, "indices/recommend", build)
+    made = make_backup(system.database, system.settings, system.settings.data_dir.parent / "b.tar")
+    other = make("other", "sqlite")
+    restore_backup(other.settings, made.path)
+    found = current(other.database, other.settings, TUNED)
+    assert found is not None
+    assert found.name == new.name
+    assert (found.path / "model" / "model.safetensors").read_bytes() == b"weights"
+    assert not (found.path.parent / old.name).exists()
+    assert current(other.database, other.settings, "indices/recommend") is None
 
 
 def test_a_backup_says_what_it_is(sqlite_database: Database, tmp_path: Path) -> None:
