@@ -39,8 +39,9 @@ def celery_arguments(settings: Settings) -> dict[str, Any]:
     """What `dagster_celery` makes an app of, the launcher's and the workers': broker, backend and `config_source`.
 
     A message is acknowledged when its run begins. Later, a run that outlives Redis's visibility timeout would be given
-    to a second worker, and Dagster fails a run that is begun twice. So a run dies with its worker; who notices is
-    `lost_run_watch`, and for the jobs of lanes their leases.
+    to another worker every hour, and one whose worker died to another as well, for nothing: Dagster ignores a second
+    worker of a run. So a run dies with its worker; who notices is `lost_run_watch`, and for the jobs of lanes their
+    leases.
     """
     url = settings.celery_broker_url.get_secret_value()
     return {
