@@ -32,8 +32,6 @@ ON_DELIVERY: Mapping[str, str] = {_TAG: Queue.DELIVERY}
 ON_GPU: Mapping[str, str] = {_TAG: Queue.GPU}
 """Tags of a job of the queue `gpu`."""
 
-_WEEK = 7 * 24 * 3600
-
 
 def celery_arguments(settings: Settings) -> dict[str, Any]:
     """What `dagster_celery` makes an app of, the launcher's and the workers': broker, backend and `config_source`.
@@ -57,8 +55,6 @@ def celery_arguments(settings: Settings) -> dict[str, Any]:
             "worker_redirect_stdouts": False,
             "broker_connection_retry_on_startup": True,
             "broker_connection_max_retries": None,
-            # For Dagster, a run whose result has expired is no longer alive.
-            "result_expires": _WEEK,
         },
     }
 
