@@ -63,5 +63,5 @@ def run_launcher(settings: Settings) -> Mapping[str, Any]:
     """The part `run_launcher` of `dagster.yaml`; nothing where the code servers start runs themselves."""
     if settings.run_launcher == "default":
         return {}
-    config = {**celery_arguments(settings), "default_queue": Queue.DEFAULT}
+    config = {"default_queue": Queue.DEFAULT}
     return {"run_launcher": {"module": "pipelines.launcher", "class": "QueueRunLauncher", "config": config}}
