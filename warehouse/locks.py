@@ -1,32 +1,23 @@
-"""Work by name: a lease row, renewed while its holder lives. Exclusive work is taken over when it does not.
+"""Exclusive work by name: a lease row, renewed while its holder lives, taken over when it does not.
 
-Belongs here: mutual exclusion between processes that may run on several hosts, and who of them is still at work. Does
-not: locks inside a process.
+Belongs here: mutual exclusion between processes that may run on several hosts. Does not: locks inside a process.
 A lease of a process of this host that is gone is free at once, so that work killed with -9 can be run again without
 waiting for the lease to expire.
 """
 
-import logging
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
-from warehouse.availability import unavailability
 from warehouse.engine import Database
 from warehouse.models import Lock, utc_now
 from warehouse.processes import is_holder_gone, new_holder
 
 LEASE = timedelta(seconds=60)
 """How long a lease outlives its last renewal. Renewed every quarter of it."""
-
-_FORGOTTEN = timedelta(days=1)
-"""After so long the presence of somebody who never said that he left is deleted."""
-
-_log = logging.getLogger(__name__)
 
 
 class LockHeld(RuntimeError):  # noqa: N818 - a state of the world, not a fault
@@ -53,33 +44,10 @@ def _take(connection: Connection, name: str, holder: str) -> None:
 
 def _renew_until(database: Database, name: str, holder: str, stop: threading.Event) -> None:
     while not stop.wait(LEASE.total_seconds() / 4):
-        try:
-            with database.write() as connection:
-                connection.execute(
-                    update(Lock).where(Lock.name == name, Lock.holder == holder).values(expires_at=utc_now() + LEASE)
-                )
-        except SQLAlchemyError as error:
-            if unavailability(error) is None:
-                raise
-            # The lease outlives three renewals that fail; a database that was away for longer finds it renewed late.
-            _log.warning("the lease of %s could not be renewed; tried again", name, exc_info=True)
-
-
-@contextmanager
-def _renewed(database: Database, name: str, holder: str) -> Iterator[None]:
-    stop = threading.Event()
-    renewer = threading.Thread(target=_renew_until, args=(database, name, holder, stop), daemon=True)
-    renewer.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        renewer.join()
-
-
-def _give_back(database: Database, name: str, holder: str) -> None:
-    with database.write() as connection:
-        connection.execute(delete(Lock).where(Lock.name == name, Lock.holder == holder))
+        with database.write() as connection:
+            connection.execute(
+                update(Lock).where(Lock.name == name, Lock.holder == holder).values(expires_at=utc_now() + LEASE)
+            )
 
 
 @contextmanager
@@ -92,34 +60,13 @@ def exclusive(database: Database, name: str) -> Iterator[None]:
     holder = new_holder()
     with database.write() as connection:
         _take(connection, name, holder)
+    stop = threading.Event()
+    renewer = threading.Thread(target=_renew_until, args=(database, name, holder, stop), daemon=True)
+    renewer.start()
     try:
-        with _renewed(database, name, holder):
-            yield
+        yield
     finally:
-        _give_back(database, name, holder)
-
-
-@contextmanager
-def present(database: Database, name: str) -> Iterator[None]:
-    """Be known under a name as living, for the block, to whoever asks for the `absent`, on any host."""
-    holder, now = new_holder(), utc_now()
-    with database.write() as connection:
-        connection.execute(delete(Lock).where((Lock.name == name) | (Lock.expires_at < now - _FORGOTTEN)))
-        connection.execute(insert(Lock).values(name=name, holder=holder, acquired_at=now, expires_at=now + LEASE))
-    try:
-        with _renewed(database, name, holder):
-            yield
-    finally:
-        try:
-            _give_back(database, name, holder)
-        except SQLAlchemyError as error:
-            if unavailability(error) is None:
-                raise
-            _log.warning("%s could not take its leave; its lease expires", name, exc_info=True)
-
-
-def absent(database: Database, names: Collection[str]) -> set[str]:
-    """Those of the names under which nobody is `present`: who left, and who has been silent for the time of a lease."""
-    with database.read() as connection:
-        living = select(Lock.name).where(Lock.name.in_(names), Lock.expires_at > utc_now())
-        return set(names) - set(connection.execute(living).scalars())
+        stop.set()
+        renewer.join()
+        with database.write() as connection:
+            connection.execute(delete(Lock).where(Lock.name == name, Lock.holder == holder))
