@@ -1,6 +1,6 @@
 """Who is at work: a lease row by name, renewed while its process lives, so that its silence is heard on every host.
 
-Belongs here: saying that one lives, and asking who does not. Does not: exclusive work (`locks`), whose table this shares.
+Belongs here: saying that one lives, and asking who does not. Does not: exclusive work (`locks`, in the same table).
 """
 
 import logging
