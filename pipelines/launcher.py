@@ -4,16 +4,40 @@ Belongs here: what Dagster's daemon and webserver do to a run of a worker. Does 
 module of its own, since it imports Celery, which only this profile has.
 """
 
+from typing import Any
+
 from dagster import DagsterInstance, DagsterRun
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._serdes import ConfigurableClassData
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
+from pipelines.queues import celery_arguments
+from warehouse.settings import get_settings
+
 
 class QueueRunLauncher(CeleryRunLauncher):
-    """Starts runs as tasks in the queue that their tags name."""
+    """Starts runs as tasks in the queue that their tags name.
+
+    Where the broker is stands in our settings and not in Dagster's configuration, which Dagster shows to everybody who
+    opens its pages, and sends with every run.
+    """
 
     _instance: DagsterInstance
+
+    def __init__(
+        self,
+        default_queue: str,
+        broker: str | None = None,
+        backend: str | None = None,
+        include: list[str] | None = None,
+        config_source: dict[str, Any] | None = None,
+        inst_data: ConfigurableClassData | None = None,
+    ) -> None:
+        if broker is None:
+            arguments = celery_arguments(get_settings())
+            broker, backend, config_source = (arguments[name] for name in ("broker", "backend", "config_source"))
+        super().__init__(default_queue, broker, backend, include, config_source, inst_data)
 
     def terminate(self, run_id: str) -> bool:
         """Interrupt a run; whether there was one to interrupt.

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import dagster as dg
 
-from warehouse import locks
+from warehouse import presence
 from warehouse.contracts import Tag
 from warehouse.engine import Database
 from warehouse.processes import is_gone
@@ -50,7 +50,7 @@ def end_silent_runs(
         run.run_id: run for run in instance.get_runs(dg.RunsFilter(statuses=_RUNNING)) if Tag.PROCESS in run.tags
     }
     names = {presence_name(run_id): run_id for run_id in running}
-    silent = {names[name] for name in locks.absent(database, names)} if names else set()
+    silent = {names[name] for name in presence.absent(database, names)} if names else set()
     for run_id in (lost := sorted(silent & set(suspects))):
         process = running[run_id].tags[Tag.PROCESS]
         instance.report_run_failed(

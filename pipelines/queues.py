@@ -32,15 +32,14 @@ ON_DELIVERY: Mapping[str, str] = {_TAG: Queue.DELIVERY}
 ON_GPU: Mapping[str, str] = {_TAG: Queue.GPU}
 """Tags of a job of the queue `gpu`."""
 
-_WEEK = 7 * 24 * 3600
-
 
 def celery_arguments(settings: Settings) -> dict[str, Any]:
     """What `dagster_celery` makes an app of, the launcher's and the workers': broker, backend and `config_source`.
 
     A message is acknowledged when its run begins. Later, a run that outlives Redis's visibility timeout would be given
-    to a second worker, and Dagster fails a run that is begun twice. So a run dies with its worker; who notices is
-    `lost_run_watch`, and for the jobs of lanes their leases.
+    to another worker every hour, and one whose worker died to another as well, for nothing: Dagster ignores a second
+    worker of a run. So a run dies with its worker; who notices is `lost_run_watch`, and for the jobs of lanes their
+    leases.
     """
     url = settings.celery_broker_url.get_secret_value()
     return {
@@ -56,8 +55,6 @@ def celery_arguments(settings: Settings) -> dict[str, Any]:
             "worker_redirect_stdouts": False,
             "broker_connection_retry_on_startup": True,
             "broker_connection_max_retries": None,
-            # For Dagster, a run whose result has expired is no longer alive.
-            "result_expires": _WEEK,
         },
     }
 
@@ -66,5 +63,5 @@ def run_launcher(settings: Settings) -> Mapping[str, Any]:
     """The part `run_launcher` of `dagster.yaml`; nothing where the code servers start runs themselves."""
     if settings.run_launcher == "default":
         return {}
-    config = {**celery_arguments(settings), "default_queue": Queue.DEFAULT}
+    config = {"default_queue": Queue.DEFAULT}
     return {"run_launcher": {"module": "pipelines.launcher", "class": "QueueRunLauncher", "config": config}}

@@ -14,8 +14,8 @@ from pipelines.lost_runs import presence_name
 from pipelines.progress import LogProgress, Reporter
 from warehouse.contracts import Tag
 from warehouse.engine import Database, open_database
-from warehouse.locks import present
 from warehouse.migrations import require_head
+from warehouse.presence import present
 from warehouse.processes import identity
 from warehouse.settings import Settings, get_settings
 

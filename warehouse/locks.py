@@ -1,7 +1,6 @@
-"""Work by name: a lease row, renewed while its holder lives. Exclusive work is taken over when it does not.
+"""Exclusive work by name: a lease row, renewed while its holder lives, taken over when it does not.
 
-Belongs here: mutual exclusion between processes that may run on several hosts, and who of them is still at work. Does
-not: locks inside a process.
+Belongs here: mutual exclusion between processes that may run on several hosts. Does not: locks inside a process.
 Of a process of this host it is known whether it lives, so the time says nothing of its lease: it is free at once when
 the process is gone, so that work killed with -9 can be run again, and it is held while the process lives, whatever
 became of the clock, or of the database when the lease was to be renewed. Time decides about other hosts alone.
@@ -9,7 +8,7 @@ became of the clock, or of the database when the lease was to be renewed. Time d
 
 import logging
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -25,8 +24,6 @@ LEASE = timedelta(seconds=60)
 """How long a lease outlives its last renewal. Renewed every quarter of it."""
 _RENEW_AGAIN_SECONDS = 1.0
 """After a renewal that the database did not take."""
-_FORGOTTEN = timedelta(days=1)
-"""After so long the presence of somebody who never said that he left is deleted."""
 _log = logging.getLogger(__name__)
 
 
@@ -97,7 +94,8 @@ def _release(database: Database, name: str, holder: str) -> None:
 
 
 @contextmanager
-def _renewed(database: Database, name: str, holder: str) -> Iterator[None]:
+def renewed(database: Database, name: str, holder: str) -> Iterator[None]:
+    """Renew a lease for the block, and give it back at its end; the database may be away meanwhile."""
     stop = threading.Event()
     renewer = threading.Thread(target=_renew_until, args=(database, name, holder, stop), daemon=True)
     renewer.start()
@@ -106,6 +104,7 @@ def _renewed(database: Database, name: str, holder: str) -> Iterator[None]:
     finally:
         stop.set()
         renewer.join()
+        _release(database, name, holder)
 
 
 @contextmanager
@@ -116,37 +115,11 @@ def exclusive(database: Database, name: str) -> Iterator[None]:
         LockHeld: another living process holds it.
     """
     holder = new_holder()
-    holder = new_holder()
     _held.add(holder)
     try:
         with database.write() as connection:
             _take(connection, name, holder)
-        try:
-            with _renewed(database, name, holder):
-                yield
-        finally:
-            _release(database, name, holder)
-    finally:
-        _held.discard(holder)
-
-
-@contextmanager
-def present(database: Database, name: str) -> Iterator[None]:
-    """Be known under a name as living, for the block, to whoever asks for the `absent`, on any host."""
-    holder = new_holder()
-    with database.write() as connection:
-        now = shared_now(connection)
-        connection.execute(delete(Lock).where((Lock.name == name) | (Lock.expires_at < now - _FORGOTTEN)))
-        connection.execute(insert(Lock).values(name=name, holder=holder, acquired_at=now, expires_at=now + LEASE))
-    try:
-        with _renewed(database, name, holder):
+        with renewed(database, name, holder):
             yield
     finally:
-        _release(database, name, holder)
-
-
-def absent(database: Database, names: Collection[str]) -> set[str]:
-    """Those of the names under which nobody is `present`: who left, and who has been silent for the time of a lease."""
-    with database.read() as connection:
-        living = select(Lock.name).where(Lock.name.in_(names), Lock.expires_at > shared_now(connection))
-        return set(names) - set(connection.execute(living).scalars())
+        _held.discard(holder)

@@ -132,7 +132,7 @@ def test_every_variable_of_ours_is_a_setting(options: tuple[str, ...], profiles:
         variable
         for service in _services(options, profiles).values()
         for variable in service.get("environment") or {}
-        if variable.startswith("LORA_MANAGER_") and not variable.startswith("LORA_MANAGER_PUBLISHED_")
+        if variable.startswith("LORA_MANAGER_")
     }
     assert named <= {f"LORA_MANAGER_{name.upper()}" for name in Settings.model_fields}
 

@@ -20,7 +20,7 @@ import pytest
 from tests.databases import migrated_sqlite, scratch_postgresql
 from tests.pipelines.conftest import run_job, settings_in
 from tests.platform.compose import ROOT, TOOLS, tool
-from tests.platform.conftest import free_port
+from tests.platform.conftest import Up, free_port
 from warehouse.samples import generate_library
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
@@ -154,9 +154,11 @@ def test_a_guide_does_what_it_says(
     except subprocess.TimeoutExpired:
         code = None
     finally:
-        # `up` puts its services into groups of their own and ends them when it is told to.
         for number in (signal.SIGTERM, signal.SIGKILL):
             _signal_group(shell, number)
+        # `up` puts its services into groups of their own, which outlive it where it was killed.
+        for process in Up(folder / "data", output).processes():
+            process.kill()
     logs = "\n".join(f"== {log.name}\n{log.read_text()[-3000:]}" for log in sorted(folder.glob("logs/*.log")))
     assert code == 0, f"{output.read_text(errors='replace')[-6000:]}\n{logs}"
 

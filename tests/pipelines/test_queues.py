@@ -13,7 +13,7 @@ from dagster._core.launcher import WorkerStatus
 
 from pipelines.definitions import build_definitions
 from pipelines.delivery_definitions import build_delivery_definitions
-from pipelines.instance import BATCH_RUNS, configuration
+from pipelines.instance import BATCH_RUNS, configuration, render
 from pipelines.launcher import QueueRunLauncher
 from pipelines.queues import Queue
 from pipelines.worker import concurrency_of, main
@@ -52,12 +52,25 @@ def test_the_instance_says_who_starts_runs(settings: Settings, tmp_path: Path) -
         data_dir=tmp_path,
         database_url="postgresql://u:p@h/d",
         run_launcher="celery",
-        celery_broker_url="redis://broker/0",  # type: ignore[arg-type]
+        celery_broker_url="redis://:secret@broker/0",  # type: ignore[arg-type]
     )
     launcher = configuration(celery)["run_launcher"]
     assert (launcher["module"], launcher["class"]) == ("pipelines.launcher", "QueueRunLauncher")
-    assert launcher["config"]["broker"] == launcher["config"]["backend"] == "redis://broker/0"
-    assert launcher["config"]["default_queue"] == Queue.DEFAULT
+    assert launcher["config"] == {"default_queue": Queue.DEFAULT}
+    assert "secret" not in render(celery)
+
+
+def test_the_launcher_takes_the_broker_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    celery = Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        database_url="postgresql://u:p@h/d",
+        run_launcher="celery",
+        celery_broker_url="redis://:secret@broker/0",  # type: ignore[arg-type]
+    )
+    monkeypatch.setattr("pipelines.launcher.get_settings", lambda: celery)
+    app = QueueRunLauncher(Queue.DEFAULT).celery
+    assert app.conf.broker_url == app.conf.result_backend == "redis://:secret@broker/0"
+    assert app.conf.worker_max_tasks_per_child == 1
 
 
 def test_a_worker_takes_as_much_as_dagster_lets_go() -> None:

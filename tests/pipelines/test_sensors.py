@@ -22,8 +22,8 @@ from tests.stores import Store
 from warehouse import ingest
 from warehouse.contracts import Job, Tag
 from warehouse.engine import Database
-from warehouse.locks import present
 from warehouse.models import Activity, AdapterUse
+from warehouse.presence import present
 from warehouse.processes import identity, is_gone
 from warehouse.settings import Settings
 from warehouse.storage import StoreUrl

@@ -260,6 +260,9 @@ def test_a_redis_that_is_killed_costs_neither_runs_nor_deliveries(production: Pr
     system.kill("redis")
     # A lane that is worked on asks Redis nothing.
     assert production.ended(production.deliver())["run_id"] == run_id
+    # A run that begins now has nobody to go to, and Dagster says so instead of waiting for ever.
+    begun = production.launch(Job.REFRESH_MARTS)
+    production.until_run(begun, "FAILURE")
     system.launch("redis")
     system.until(lambda: system.is_healthy("redis"), "Redis is back", pause=0.5)
     marts = production.launch(Job.REFRESH_MARTS)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from warehouse import locks
 from warehouse.engine import Database
-from warehouse.locks import LockHeld, absent, exclusive, present
+from warehouse.locks import LockHeld, exclusive
 from warehouse.models import Lock, utc_now
 from warehouse.processes import identity, is_gone, new_holder
 
@@ -158,26 +158,3 @@ def test_a_lease_is_told_by_the_clock_that_all_hosts_share(database: Database, m
     _row(database, "elsewhere|1|0|x", datetime.now(UTC) + timedelta(minutes=1))
     with pytest.raises(LockHeld), exclusive(database, "work"):
         pass
-
-
-def test_who_is_present_is_known_until_he_leaves(database: Database) -> None:
-    assert absent(database, {"run:a", "run:b"}) == {"run:a", "run:b"}
-    with present(database, "run:a"):
-        assert absent(database, {"run:a", "run:b"}) == {"run:b"}
-    assert absent(database, {"run:a"}) == {"run:a"}
-
-
-def test_who_has_been_silent_for_the_time_of_a_lease_is_absent(database: Database) -> None:
-    with present(database, "run:a"):
-        with database.write() as connection:
-            connection.execute(update(Lock).values(expires_at=utc_now() - timedelta(seconds=1)))
-        assert absent(database, {"run:a"}) == {"run:a"}
-
-
-def test_a_presence_that_nobody_took_back_is_forgotten_after_a_day(database: Database) -> None:
-    with present(database, "run:a"), present(database, "run:b"):
-        with database.write() as connection:
-            long_ago = utc_now() - timedelta(days=2)
-            connection.execute(update(Lock).where(Lock.name == "run:a").values(expires_at=long_ago))
-        with present(database, "run:c"), database.read() as connection:
-            assert set(connection.execute(select(Lock.name)).scalars()) == {"run:b", "run:c"}
