@@ -16,6 +16,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(FOLDER):
             item.add_marker(pytest.mark.failure)
+            # A whole system that starts, dies and comes back, on a machine that others use too.
+            item.add_marker(pytest.mark.timeout(1200))
 
 
 @pytest.fixture

@@ -96,3 +96,24 @@ def served(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def lane_of(
+    data: Path, *, variables: Mapping[str, str] | None = None, program: Sequence[str] = (sys.executable, "-m")
+) -> "subprocess.Popen[str]":
+    """The run of the lane `http` on a data folder, as a process that works until it is stopped."""
+    return subprocess.Popen(
+        (*program, "tests.failures.lane"),
+        env=environment(data, **(variables or {})),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def assert_stopped_by_nothing_else(lane: "subprocess.Popen[str]") -> None:
+    """Stop a lane's run; fails if it had left before, or leaves for another reason."""
+    lane.terminate()
+    out, err = lane.communicate(timeout=120)
+    assert (lane.returncode, out) == (0, "stopped\n"), err

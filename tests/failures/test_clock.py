@@ -1,16 +1,14 @@
 """The clock is set while deliveries run, forward and back: none is lost, none is done twice."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import httpx
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from tests.failures.clock import set_clock
-from tests.failures.service import environment, eventually, served
+from tests.failures.service import assert_stopped_by_nothing_else, eventually, lane_of, served
 from tests.pipelines.receiver import receiving
-from tests.programs import ROOT
 from warehouse.engine import connect
 from warehouse.models import Job
 
@@ -20,19 +18,21 @@ JUMPS = (8 * HOURS, -16 * HOURS, 400 * 24 * HOURS, 0.0)
 EACH = 12
 
 
+def _unfinished(data: Path) -> int:
+    database = connect(f"sqlite:///{data / 'warehouse.sqlite3'}")
+    with database.read() as connection:
+        statement = select(func.count()).where(Job.status.in_(["pending", "running"]))
+        number: int = connection.execute(statement).scalar_one()
+    database.dispose()
+    return number
+
+
 def test_deliveries_while_the_clock_is_set(data: Path, tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     set_clock(clock, 0)
     moved = (sys.executable, "-m", "tests.failures.clock", str(clock))
     with receiving() as receiver, served(data, program=moved) as service:
-        lane = subprocess.Popen(
-            (*moved, "tests.failures.lane", "3"),
-            env=environment(data),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        lane = lane_of(data, program=moved)
         body = {"prompt": "a knight", "mode": "http", "params": {"url": f"{receiver.url}/pause/0.3"}}
         ids = []
         try:
@@ -44,11 +44,12 @@ def test_deliveries_while_the_clock_is_set(data: Path, tmp_path: Path) -> None:
                 arrived = len(receiver.received)
                 eventually(lambda seen=arrived: len(receiver.received) > seen, "deliveries are at work")
                 set_clock(clock, jump)
-            out, err = lane.communicate(timeout=120)
+            eventually(lambda: set(receiver.times()) == set(ids) and not receiver.busy, "all have arrived")
+            eventually(lambda: not _unfinished(data), "all have ended")
+            assert_stopped_by_nothing_else(lane)
         finally:
             lane.kill()
             lane.wait()
-        assert (lane.returncode, out) == (0, "idle\n"), err
         assert service.client.get("/health").status_code == httpx.codes.OK
     database = connect(f"sqlite:///{data / 'warehouse.sqlite3'}")
     with database.read() as connection:
