@@ -177,8 +177,8 @@ def _configure_sqlite(engine: Engine, wait_seconds: float) -> None:
             # Of each connection, in KiB: a chunk of a sync fits. What is read again comes from the system's own cache.
             "cache_size=-16384",
             # In pages. What a commit of a sync changes waits for it in memory, for pages that do not are written twice;
-            # beyond 94 MB a transaction is none of these. (SQLite takes a multiple of 256 for "off".)
-            "cache_spill=12000",
+            # beyond 47 MB a transaction is none of these. (SQLite takes a multiple of 256 for "off".)
+            "cache_spill=6000",
             # A sync commits megabytes at a time: a checkpoint (which waits for the disk) per 32 MB is enough.
             "wal_autocheckpoint=4096",
             # Temporary tables hold a whole library while it is compared: on disk, not in memory.
