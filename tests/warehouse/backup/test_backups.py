@@ -456,6 +456,7 @@ def test_libraries_in_the_data_folder_are_not_backed_up(sqlite_database: Databas
 
 def test_a_tuned_encoder_comes_back_and_stays_in_use(make: Make) -> None:
     system = make("data", "sqlite")
+    system.settings.data_dir.mkdir()
     migrations.upgrade(system.database)
 
     def build(folder: Path) -> dict[str, object]:

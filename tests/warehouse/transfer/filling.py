@@ -76,6 +76,9 @@ def _of_type(table: Table, column: Any, number: int, source: random.Random, *, u
     kind = column.type
     if isinstance(kind, UtcDateTime):
         return BORN + timedelta(microseconds=number) if source.random() < 0.5 else BORN.replace(microsecond=0)
+    if column.name == "provenance":
+        # The one object whose form a revision changed (0011, which has its own test): nothing is nothing in either.
+        return {}
     if isinstance(kind, JSON):
         return source.choice(JSONS)
     if isinstance(kind, Boolean):
