@@ -41,8 +41,8 @@ _BATCH_BYTES: Final = 4 * 2**20
 _COMMIT_DOCUMENTS: Final = 1_024
 _COMMIT_BYTES: Final = 16 * 2**20
 _COMMIT_ADAPTERS: Final = 2_000
-"""Every commit writes nearly all pages of the indexes whose keys come in no order, so few of them; twice as much in each
-took 3 % less time, and 50 MiB more memory."""
+"""Every commit writes nearly all pages of the indexes whose keys come in no order, so few of them; twice as much in
+each took 3 % less time, and 50 MiB more memory."""
 _JUDGED: Final = ("digest", "shape", "verdict", "reason_code", "reason")
 """Columns of a document that are named as in its outcome."""
 
