@@ -88,6 +88,8 @@ def _root_error(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
     return "", "the run failed before its first step; see the Dagster UI"
 
 
+_DATABASE_AWAY = frozenset({"OperationalError", "InterfaceError"})
+"""What drivers call it when a server that was there is not any more; Dagster's own storage is in it too."""
 _EXIT_CODES = {"LibraryError": ExitCode.USAGE, "LockHeld": ExitCode.TEMPORARY, "SchemaError": ExitCode.CONFIGURATION}
 
 
@@ -114,6 +116,9 @@ def _execute(warehouse: Warehouse, options: argparse.Namespace, interrupts: Inte
         return summary, ExitCode.INTERRUPTED, "interrupted; run it again and it goes on from here"
     if not result.success:
         name, message = _root_error(result)
+        if name in _DATABASE_AWAY:
+            lines = message.strip().splitlines() or [name]
+            return summary, ExitCode.TEMPORARY, f"the database went away ({lines[0].strip()}). Run it again: it goes on"
         return summary, _EXIT_CODES.get(name, ExitCode.FAILED), message
     return summary, ExitCode.OK, ""
 

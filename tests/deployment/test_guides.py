@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,11 +133,13 @@ def test_a_guide_does_what_it_says(
     }.items():
         script = script.replace(written, meant)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LORA_MANAGER_")}
+    scratch = Path(tempfile.mkdtemp(prefix="guide-", dir="/tmp"))
     environment = {
         **kept,
         "PATH": f"{TOOLS}{os.pathsep}{kept['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "TMPDIR": str(tmp_path),
+        # Sockets lie there, and the paths of sockets are short.
+        "TMPDIR": str(scratch),
     }
     output = tmp_path / "output"
     with output.open("wb") as log:
@@ -159,6 +162,7 @@ def test_a_guide_does_what_it_says(
         # `up` puts its services into groups of their own, which outlive it where it was killed.
         for process in Up(folder / "data", output).processes():
             process.kill()
+        shutil.rmtree(scratch, ignore_errors=True)
     logs = "\n".join(f"== {log.name}\n{log.read_text()[-3000:]}" for log in sorted(folder.glob("logs/*.log")))
     assert code == 0, f"{output.read_text(errors='replace')[-6000:]}\n{logs}"
 

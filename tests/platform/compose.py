@@ -128,8 +128,10 @@ class NativeCompose:
         declared = self.services[service]
         entrypoint = declared.get("entrypoint") or (["lora-manager"] if "lora-manager" in declared["image"] else [])
         command = [*entrypoint, *(declared.get("command") or [])]
+        # In a network of its own it listens everywhere; here others have theirs.
+        own = ["--bind", self.address(service)] if command[:1] == ["redis-server"] else []
         # A dollar that stands for itself is written twice.
-        return [self._here(part.replace("$$", "$"), service, listens=True) for part in command]
+        return [*(self._here(part.replace("$$", "$"), service, listens=True) for part in command), *own]
 
     def health_check(self, service: str) -> list[str]:
         """The command line that says whether a service is healthy."""
