@@ -72,10 +72,11 @@ class DamagedError(OSError):
 def digests(folder: Path) -> dict[str, str]:
     """What a manifest says of the files that are in a folder now, for `FILES`; locks come and go with their readers."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -90,7 +91,7 @@ def require_whole(published: Published) -> None:
     """
     for name, digest in published.manifest.get(FILES, {}).items():
         try:
-            found = _sha256(published.path / name)
+            found = file_sha256(published.path / name)
         except OSError as error:
             raise DamagedError(published, f"{name} cannot be read ({error.strerror})") from error
         if found != digest:

@@ -204,6 +204,10 @@ def sqlalchemy_url(url: str) -> str:
     return url
 
 
+_CREDENTIALS = ("library_s3_key", "published_s3_key")
+"""Settings that are credentials of stores."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Field `data_dir` is LORA_MANAGER_DATA_DIR, and so on."""
 
@@ -359,7 +363,7 @@ class Settings(BaseSettings):
             return named
         return [StoreUrl.parse(each) if isinstance(each, str) and is_stored(each) else each for each in named]
 
-    @field_validator("library_s3_key", "published_s3_key")
+    @field_validator(*_CREDENTIALS)
     @classmethod
     def _credentials(cls, value: SecretStr | None) -> SecretStr | None:
         text = value.get_secret_value().strip() if value is not None else ""
@@ -471,30 +475,19 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _read_secrets(self) -> "Settings":
-        for name in ("database_url", "celery_broker_url", "sdnext_auth", "a1111_auth"):
+        for name in ("database_url", "celery_broker_url", "sdnext_auth", "a1111_auth", *_CREDENTIALS):
             file: Path | None = getattr(self, f"{name}_file")
             if file is None:
                 continue
             variable = f"LORA_MANAGER_{name.upper()}"
             if getattr(self, name):
                 raise ValueError(f"{variable} and {variable}_FILE are both set: unset one")
-            secret = _secret_of(file, f"{variable}_FILE")
-            object.__setattr__(self, name, secret if name == "database_url" else SecretStr(secret))
+            secret = SecretStr(_secret_of(file, f"{variable}_FILE"))
+            checked = self._credentials(secret) if name in _CREDENTIALS else secret
+            object.__setattr__(self, name, secret.get_secret_value() if name == "database_url" else checked)
         if self.database_password_file is not None:
             password = _secret_of(self.database_password_file, "LORA_MANAGER_DATABASE_PASSWORD_FILE")
             object.__setattr__(self, "database_url", _with_password(self.database_url, password))
-        return self
-
-    @model_validator(mode="after")
-    def _read_credentials(self) -> "Settings":
-        for name in ("library_s3_key", "published_s3_key"):
-            path = getattr(self, f"{name}_file")
-            if path is None:
-                continue
-            variable = f"LORA_MANAGER_{name.upper()}"
-            if getattr(self, name):
-                raise ValueError(f"{variable} and {variable}_FILE are both set: unset one")
-            object.__setattr__(self, name, self._credentials(SecretStr(_secret_of(path, f"{variable}_FILE"))))
         return self
 
     @model_validator(mode="after")

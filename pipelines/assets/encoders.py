@@ -1,6 +1,6 @@
 """`encoders/prompts`: the model that compares prompts with adapters, tuned on the library; published where it wins."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -10,8 +10,8 @@ from pipelines import previews
 from pipelines.keys import ADAPTERS, ENCODER, INSPECTIONS
 from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
-from pipelines.stages import Stopwatch, stage
-from warehouse.contracts import Metadata
+from pipelines.stages import Stopwatch, metadata_of, stage
+from warehouse.ingest.report import StageReport
 from warehouse.tuning import Comparison, NothingToLearnError, Outcome, Plan, tune
 
 WINS_CHECK = "wins_on_models_not_seen"
@@ -78,21 +78,17 @@ def prompts(
     yield dg.MaterializeResult(metadata=_metadata(outcome, watch.seconds), check_results=[_check(outcome)])
 
 
-def _metadata(outcome: Outcome, seconds: float) -> dict[str, Any]:
+def _metadata(outcome: Outcome, seconds: float) -> Mapping[str, Any]:
     trained, comparison = outcome.trained, outcome.comparison
     preview = previews.table(_figures(comparison)) if comparison is not None else "Nothing changed since the last time."
-    found: dict[str, Any] = {
-        Metadata.ROWS: outcome.examples,
-        Metadata.CHANGED: int(outcome.is_new),
-        Metadata.SKIPPED: int(not outcome.is_new),
-        Metadata.REJECTED: 0,
-        Metadata.SECONDS: round(seconds, 3),
-        Metadata.PREVIEW: dg.MetadataValue.md(preview),
-        "generation": outcome.published.name if outcome.published is not None else "none",
-    }
+    report = StageReport(
+        rows=outcome.examples, changed=int(outcome.is_new), skipped=int(not outcome.is_new), rejected=0, seconds=seconds
+    )
+    generation = outcome.published.name if outcome.published is not None else "none"
+    more: dict[str, Any] = {"generation": generation}
     if trained is not None:
-        found |= {"steps": trained.steps, "loss_before": trained.loss_before, "loss_after": trained.loss_after}
-    return found
+        more |= {"steps": trained.steps, "loss_before": trained.loss_before, "loss_after": trained.loss_after}
+    return metadata_of(report, preview, **more)
 
 
 def _figures(comparison: Comparison) -> list[dict[str, object]]:

@@ -12,9 +12,9 @@ from pipelines import previews
 from pipelines.keys import ADAPTERS, INDEX, INSPECTIONS, LEXICAL_INDEX, SPACE_NAMES, vector_key
 from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
-from pipelines.stages import Stopwatch, stage
-from warehouse.contracts import Metadata
+from pipelines.stages import Stopwatch, metadata_of, stage
 from warehouse.generations import Published, collect, current
+from warehouse.ingest.report import StageReport
 from warehouse.lexical.publishing import QualityFellError, publish_words
 from warehouse.vectors.indices import RecallTooLowError, publish_index
 
@@ -46,20 +46,17 @@ def _quality_check(manifest: Mapping[str, Any], *, passed: bool) -> dg.AssetChec
     )
 
 
-def _metadata(published: Published, *, changed: int, seconds: float, preview: str) -> dict[str, Any]:
+def _metadata(published: Published, *, changed: int, seconds: float, preview: str) -> Mapping[str, Any]:
     """What the asset page shows of a publication; `changed` is how many adapters were written for it."""
     rows = int(published.manifest["n"])
-    return {
-        Metadata.ROWS: rows,
-        Metadata.CHANGED: changed,
-        Metadata.SKIPPED: rows - changed,
-        Metadata.REJECTED: 0,
-        Metadata.SECONDS: round(seconds, 3),
-        Metadata.PREVIEW: dg.MetadataValue.md(preview),
-        "generation": published.name,
-        "path": dg.MetadataValue.path(str(published.path)),
-        "manifest": dg.MetadataValue.json(dict(published.manifest)),
-    }
+    report = StageReport(rows=rows, changed=changed, skipped=rows - changed, rejected=0, seconds=seconds)
+    return metadata_of(
+        report,
+        preview,
+        generation=published.name,
+        path=dg.MetadataValue.path(str(published.path)),
+        manifest=dg.MetadataValue.json(dict(published.manifest)),
+    )
 
 
 def _plain(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -80,13 +80,13 @@ def choose(connection: Connection, count: int, *, seed: int = 0, part: Part = Pa
     seen: set[int] = set()
     possible = 0
     for query in _all(connection, part):
-        digest = _hash(query.key)
+        digest = scattered(query.key)
         if digest in seen:
             continue
         seen.add(digest)
         possible += 1
         # The smallest of hashes: a sample that does not depend on the order, and hardly on what else there is.
-        heapq.heappush(chosen, (-_hash(f"{seed}:{query.key}"), query.key, query))
+        heapq.heappush(chosen, (-scattered(f"{seed}:{query.key}"), query.key, query))
         if len(chosen) > count:
             heapq.heappop(chosen)
     return Questions(tuple(query for _, _, query in sorted(chosen, reverse=True)), possible)
@@ -132,7 +132,7 @@ def _model(pk: int, model: int | None) -> str:
 
 def part_of(model: str) -> Part:
     """Half of the models are learned on, the others measured on."""
-    return Part.LEARNED if _hash(f"part:{model}") % 2 else Part.MEASURED
+    return Part.LEARNED if scattered(f"part:{model}") % 2 else Part.MEASURED
 
 
 def key_of(prompt: str) -> str:
@@ -155,5 +155,6 @@ def held_out_of(facts: AdapterFacts, held_out: frozenset[str]) -> AdapterFacts:
     return facts if len(kept) == len(facts.prompts) else replace(facts, prompts=kept)
 
 
-def _hash(text: str) -> int:
+def scattered(text: str) -> int:
+    """A number of 64 bits by which texts are sampled: in an order that depends on nothing else there is."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")

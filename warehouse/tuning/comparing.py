@@ -6,7 +6,6 @@ as one is found that has no example prompts yet. Does not belong here: training,
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from sqlalchemy import Connection
 
 from warehouse.evaluation.evaluating import ranks_of
 from warehouse.evaluation.metrics import Measure, mean_with_interval, measure
-from warehouse.evaluation.questions import Questions, Variant, held_out_of, models_of
+from warehouse.evaluation.questions import Questions, Variant, held_out_of, models_of, scattered
 from warehouse.evaluation.rankers import OURS, WITHHELD, Library, rankers
 from warehouse.ingest.progress import Progress
 from warehouse.settings import Settings
@@ -120,12 +119,8 @@ def _searched(questions: Questions, models: Mapping[int, str]) -> list[int]:
     """The adapters of the models that are asked for, and others by a hash up to the limit."""
     asked = {query.model for query in questions.queries}
     right = [pk for pk, model in models.items() if model in asked]
-    others = sorted((pk for pk, model in models.items() if model not in asked), key=_scattered)
+    others = sorted((pk for pk, model in models.items() if model not in asked), key=lambda pk: scattered(str(pk)))
     return right + others[: max(0, SEARCHED - len(right))]
-
-
-def _scattered(pk: int) -> bytes:
-    return hashlib.blake2b(str(pk).encode(), digest_size=8).digest()
 
 
 def _ranks(library: Library, questions: Questions, models: Mapping[int, str]) -> _Ranks:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from warehouse import prompts
-from warehouse.evaluation.questions import Part, Query, held_out_of, models_of, part_of, queries_of
+from warehouse.evaluation.questions import Part, Query, held_out_of, models_of, part_of, queries_of, scattered
 from warehouse.vectors.loading import Known, load_known
 from warehouse.vectors.spaces import SpaceName, space_of
 from warehouse.vectors.stored import batched
@@ -46,7 +46,7 @@ def examples(connection: Connection, *, most: int, held_out: Collection[str]) ->
     chosen: list[tuple[int, int, str]] = []
     seen: set[int] = set()
     for known, query in _queries(connection, models, [pk for pk in models if part_of(models[pk]) is Part.LEARNED]):
-        rank = _hash(query.key)
+        rank = scattered(query.key)
         if rank in seen or query.key in held_out:
             continue
         seen.add(rank)
@@ -88,7 +88,3 @@ def _example(known: Known, query: Query) -> Example:
         tuple(prompt_text(prompts.parse(text).text) or " " for text in asked),
         tuple(space_of(space).text(others) for space in TUNED_SPACES),
     )
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")

@@ -11,9 +11,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from warehouse.generations import file_sha256
 from warehouse.vectors.encoders.bert import GRAPH_VERSION, BertConfig, build_graph
 from warehouse.vectors.encoders.protocol import EncoderError
-from warehouse.vectors.encoders.weights import ModelFolder, file_sha256
+from warehouse.vectors.encoders.weights import ModelFolder
 
 _GRAPH, _MANIFEST = "model.onnx", "manifest.json"
 

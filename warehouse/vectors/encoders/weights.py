@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from warehouse.generations import MANIFEST
+from warehouse.generations import MANIFEST, file_sha256
 from warehouse.settings import MINILM
 from warehouse.vectors.encoders.protocol import EncoderError
 
@@ -26,7 +26,6 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 _MINILM_NAMES = frozenset({MINILM, f"sentence-transformers/{MINILM}"})
 _HUB_OWNER = "sentence-transformers"
-_BLOCK = 1 << 20
 # What decides which vectors come out. Read-me files, and the same weights in other containers, do not.
 _DECISIVE = ("*.safetensors", "*.json", "*.txt", "*.model")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -50,15 +49,6 @@ def known_sha256(path: Path) -> str:
 @lru_cache(maxsize=256)
 def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
     return file_sha256(path)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def tuned_name(generation: str) -> str:
