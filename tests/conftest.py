@@ -54,12 +54,17 @@ def _work_in_memory() -> None:
 _work_in_memory()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what shares a costly fixture in one process, so that it is made once and not once per process."""
+    """Run what shares a costly fixture in one process, so that it is made once and not once per process.
+
+    First of all, for xdist looks at the groups in the same hook.
+    """
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("xdist_group") is None:
-            for name in set(_COSTLY) & set(item.fixturenames):
-                item.add_marker(pytest.mark.xdist_group(name))
+            shared = next((name for name in _COSTLY if name in item.fixturenames), None)
+            if shared is not None:
+                item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest.fixture(scope="session")
