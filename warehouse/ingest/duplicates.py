@@ -8,8 +8,9 @@ vectors and do not belong here.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, delete, func, insert, literal, select, tuple_
+from sqlalchemy import Connection, Select, Subquery, and_, delete, exists, func, insert, literal, select, tuple_
 
+from warehouse.ingest import bulk
 from warehouse.ingest.writer import NAME_CLASH
 from warehouse.models import Adapter, Duplicate, File, Finding
 
@@ -18,24 +19,52 @@ _CHUNK: Final = 1_000
 
 
 def recompute(connection: Connection) -> dict[str, int]:
-    """Replace the groups of these classes; the number of adapters in each class."""
-    connection.execute(delete(Duplicate).where(Duplicate.kind.in_(KINDS)))
-    for statement in (_same_file(), _same_weights(), _same_version()):
-        connection.execute(insert(Duplicate).from_select(["kind", "group_key", "adapter_pk"], statement))
-    for rows in _name_clashes(connection):
-        connection.execute(insert(Duplicate), rows)
+    """Bring the groups of these classes up to date; the number of adapters in each class.
+
+    Rows that hold still stay, for each that goes or comes counts as a change of the library, which overtakes the
+    recommendations that are kept.
+    """
+    for kind, members in (
+        ("same_file", _same_file()),
+        ("same_weights", _same_weights()),
+        ("same_version", _same_version()),
+    ):
+        _replace(connection, kind, members.subquery())
+    _replace_name_clashes(connection)
     counted = select(Duplicate.kind, func.count()).where(Duplicate.kind.in_(KINDS)).group_by(Duplicate.kind)
     return dict.fromkeys(KINDS, 0) | dict(connection.execute(counted).all())
+
+
+def _replace(connection: Connection, kind: str, members: Subquery) -> None:
+    """Make the rows of a class those of `members` (group_key, adapter_pk)."""
+    key, adapter_pk = members.c.group_key, members.c.adapter_pk
+    is_same = and_(Duplicate.kind == kind, Duplicate.group_key == key, Duplicate.adapter_pk == adapter_pk)
+    holds = exists().where(is_same)
+    connection.execute(delete(Duplicate).where(Duplicate.kind == kind, ~holds.select_from(members)))
+    fresh = select(literal(kind), key, adapter_pk).where(~holds.select_from(Duplicate)).order_by(key, adapter_pk)
+    connection.execute(insert(Duplicate).from_select(["kind", "group_key", "adapter_pk"], fresh))
+
+
+def _replace_name_clashes(connection: Connection) -> None:
+    rows = connection.execute(
+        select(Duplicate.group_key, Duplicate.adapter_pk, Duplicate.pk).where(Duplicate.kind == "name_clash")
+    )
+    gone = {(key, adapter_pk): pk for key, adapter_pk, pk in rows}
+    for clashes in _name_clashes(connection):
+        fresh = [clash for clash in clashes if gone.pop((clash["group_key"], clash["adapter_pk"]), None) is None]
+        if fresh:
+            connection.execute(insert(Duplicate), fresh)
+    if gone:
+        connection.execute(delete(Duplicate).where(bulk.among(connection, Duplicate.pk, list(gone.values()))))
 
 
 def _same_file() -> Select[*tuple[Any, ...]]:
     there = and_(File.state != "missing", File.sha256.is_not(None))
     repeated = select(File.sha256).where(there).group_by(File.sha256).having(func.count() > 1)
     return (
-        select(literal("same_file"), File.sha256, Adapter.pk)
+        select(File.sha256.label("group_key"), Adapter.pk.label("adapter_pk"))
         .join(File, File.pk == Adapter.file_pk)
         .where(there, File.sha256.in_(repeated))
-        .order_by(File.sha256, Adapter.pk)
     )
 
 
@@ -48,10 +77,9 @@ def _same_weights() -> Select[*tuple[Any, ...]]:
         .having(func.count(File.sha256.distinct()) > 1)
     )
     return (
-        select(literal("same_weights"), File.payload_sha256, Adapter.pk)
+        select(File.payload_sha256.label("group_key"), Adapter.pk.label("adapter_pk"))
         .join(File, File.pk == Adapter.file_pk)
         .where(there, File.payload_sha256.in_(repeated))
-        .order_by(File.payload_sha256, Adapter.pk)
     )
 
 
@@ -65,10 +93,12 @@ def _same_version() -> Select[*tuple[Any, ...]]:
         .having(func.count(File.sha256.distinct()) > 1)
     )
     return (
-        select(literal("same_version"), Adapter.civitai_version_id.cast(Duplicate.group_key.type), Adapter.pk)
+        select(
+            Adapter.civitai_version_id.cast(Duplicate.group_key.type).label("group_key"),
+            Adapter.pk.label("adapter_pk"),
+        )
         .join(File, File.pk == Adapter.file_pk)
         .where(there, Adapter.civitai_version_id.in_(repeated))
-        .order_by(Adapter.civitai_version_id, Adapter.pk)
     )
 
 

@@ -98,5 +98,12 @@ def test_duplicates_in_their_classes(any_library: Library) -> None:
     assert groups["same_version"] == {"x", "y"}
     assert groups["name_clash"] == {"x", "y"}
     assert report.details["duplicates"] == {"same_file": 2, "same_weights": 3, "same_version": 2, "name_clash": 2}
+    before = library.query("SELECT * FROM duplicates ORDER BY pk")
+    changes = library.query("SELECT sum(changes) FROM change_counts WHERE noun = 'adapters'")
+    assert library.sync()["inspections"].details["duplicates"] == report.details["duplicates"]
+    assert library.query("SELECT * FROM duplicates ORDER BY pk") == before
+    assert library.query("SELECT sum(changes) FROM change_counts WHERE noun = 'adapters'") == changes
     (library.root / "copy/b.safetensors").unlink()
     assert library.sync()["inspections"].details["duplicates"]["same_file"] == 0
+    kept = {row.pk for row in library.query("SELECT pk FROM duplicates WHERE kind IN ('same_version', 'name_clash')")}
+    assert kept == {row.pk for row in before if row.kind in ("same_version", "name_clash")}
