@@ -10,7 +10,7 @@
 # docker-compose.yml says which process runs what, and how each is asked whether it is healthy: an image that is run as
 # six processes has no check of its own. Users' files are mounted read-only, all state is in /data.
 
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS requirements
 WORKDIR /app

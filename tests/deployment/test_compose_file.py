@@ -12,7 +12,7 @@ from warehouse.settings import Settings
 
 KEYS = {"LORA_MANAGER_API_KEYS": "me:admin:a-key", "LIBRARY": "/library"}
 PRODUCTION = ("--env-file", str(ROOT / "docker" / "production.env"))
-ONE_SHOT = {"complete", "prepare", "store-owner", "bucket"}
+ONE_SHOT = {"complete", "prepare", "bucket"}
 OURS = {"prepare", "code", "lanes", "webserver", "daemon", "api"}
 PROFILES = [
     pytest.param((), "", id="default"),
@@ -104,14 +104,14 @@ def test_every_service_is_confined_bounded_and_pinned(options: tuple[str, ...], 
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
-        assert re.fullmatch(r"lora-manager:(cpu|cuda|rocm)|[\w/.-]+:(v?\d+\.\d+.*|RELEASE\.\d{4}-.*)", service["image"])
+        assert re.fullmatch(r"lora-manager:(cpu|cuda|rocm)|[\w/.-]+:v?\d+\.\d+.*", service["image"])
         assert name in ONE_SHOT or "mem_limit" in service, name
         assert name in ONE_SHOT or service["healthcheck"]["test"], name
         assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped"), name
         for port in service.get("ports", []):
             assert port["host_ip"] == "127.0.0.1", name
         if service.get("user", "").startswith(("0", "root")):
-            assert name == "store-owner", name
+            assert name == "bucket", name
             assert service["network_mode"] == "none"
         for volume in service.get("volumes", []):
             assert volume["type"] == "volume" or volume.get("read_only"), f"{name} may write to {volume['source']}"

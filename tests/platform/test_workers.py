@@ -37,7 +37,7 @@ TERMINATE = """mutation($id: String!) {
   terminateRun(runId: $id) { __typename ... on TerminateRunFailure { message } ... on PythonError { message } }
 }"""
 WORKERS = ("worker-default", "worker-delivery", "worker-gpu-cpu")
-REPLACED = frozenset({"postgres", "store", "store-owner", "bucket"})
+REPLACED = frozenset({"postgres", "store", "bucket"})
 """PostgreSQL is that of the tests; the store is not asked, as no address of one is set."""
 
 
