@@ -8,7 +8,14 @@ import dagster as dg
 
 from pipelines import assets, checks, schedules
 from pipelines.jobs.backup import back_up
-from pipelines.jobs.library import learn_from_use, refresh_marts, refresh_vectors, sync_library, tune_encoder
+from pipelines.jobs.library import (
+    evaluate_recommendations,
+    learn_from_use,
+    refresh_marts,
+    refresh_vectors,
+    sync_library,
+    tune_encoder,
+)
 from pipelines.jobs.upkeep import prune_history
 from pipelines.policies import apply_policies
 from pipelines.resources import warehouse_resource
@@ -23,7 +30,10 @@ def build_definitions(warehouse: dg.ResourceDefinition | None = None) -> dg.Defi
     return dg.Definitions(
         assets=dg.map_asset_specs(apply_policies, assets.ALL),
         asset_checks=checks.ALL,
-        jobs=[sync_library, refresh_vectors, refresh_marts, learn_from_use, tune_encoder, prune_history, back_up],
+        jobs=[
+            *(sync_library, refresh_vectors, refresh_marts, learn_from_use),
+            *(tune_encoder, evaluate_recommendations, prune_history, back_up),
+        ],
         sensors=[library_watch, use_watch, lost_run_watch, *OUTCOME_WATCHES],
         schedules=schedules.ALL,
         resources={"warehouse": warehouse or warehouse_resource()},

@@ -24,7 +24,7 @@ coverage. An edge would say the same, but then a missing embedding model would t
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 """The nightly rescan materialises what it selects: one missed night warns, two fail."""
 
-ON_DEMAND = frozenset({"encoders"})
+ON_DEMAND = frozenset({"encoders", "evaluation"})
 """Groups that are made when somebody wants it, and are never late."""
 
 OWNERS = {
@@ -33,6 +33,7 @@ OWNERS = {
     "encoders": ["team:recommendations"],
     "vectors": ["team:recommendations"],
     "indices": ["team:recommendations"],
+    "evaluation": ["team:recommendations"],
     "use": ["team:recommendations"],
     "marts": ["team:analytics"],
 }

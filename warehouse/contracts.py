@@ -21,6 +21,7 @@ VECTORS = "vectors"
 ENCODER: AssetPath = ("encoders", "prompts")
 INDEX: AssetPath = ("indices", "recommend")
 LEXICAL_INDEX: AssetPath = ("indices", "lexical")
+EVALUATION: AssetPath = ("evaluation", "recommendations")
 PAIRS: AssetPath = ("use", "pairs")
 PROFILES: AssetPath = ("use", "profiles")
 NEAR_DUPLICATES: AssetPath = ("vectors", "near_duplicates")
@@ -48,10 +49,20 @@ class Job:
     REFRESH_MARTS: Final = "refresh_marts"
     LEARN_FROM_USE: Final = "learn_from_use"
     TUNE_ENCODER: Final = "tune_encoder"
+    EVALUATE: Final = "evaluate_recommendations"
     PRUNE_HISTORY: Final = "prune_history"
     BACK_UP: Final = "back_up"
 
-    ALL: Final = (SYNC_LIBRARY, REFRESH_VECTORS, REFRESH_MARTS, LEARN_FROM_USE, TUNE_ENCODER, PRUNE_HISTORY, BACK_UP)
+    ALL: Final = (
+        SYNC_LIBRARY,
+        REFRESH_VECTORS,
+        REFRESH_MARTS,
+        LEARN_FROM_USE,
+        TUNE_ENCODER,
+        EVALUATE,
+        PRUNE_HISTORY,
+        BACK_UP,
+    )
 
 
 class LaneJob:

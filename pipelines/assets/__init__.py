@@ -5,6 +5,7 @@ Does not belong here: work lists, statements, formats. An asset's key is the add
 
 from pipelines.assets.catalog import adapters, documents
 from pipelines.assets.encoders import ENCODERS
+from pipelines.assets.evaluation import EVALUATIONS
 from pipelines.assets.indices import lexical, recommend
 from pipelines.assets.inspection import inspections
 from pipelines.assets.library import files
@@ -12,5 +13,8 @@ from pipelines.assets.marts import marts
 from pipelines.assets.use import pairs, profiles
 from pipelines.assets.vectors import VECTORS
 
-ALL = [files, documents, adapters, inspections, lexical, *ENCODERS, *VECTORS, recommend, pairs, profiles, marts]
+ALL = [
+    *(files, documents, adapters, inspections, lexical, *ENCODERS, *VECTORS, recommend),
+    *(*EVALUATIONS, pairs, profiles, marts),
+]
 """Every asset of the code location."""

@@ -5,12 +5,13 @@ Does not belong here: schedules and sensors that start them, and what the assets
 
 import dagster as dg
 
+from pipelines.policies import ON_DEMAND
 from pipelines.queues import ON_DEFAULT, ON_GPU
 from warehouse.contracts import Job
 
 sync_library = dg.define_asset_job(
     Job.SYNC_LIBRARY,
-    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("encoders"),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups(*ON_DEMAND),
     tags=ON_GPU,
     description="From the library folders to answers: scan, read, build, inspect, embed, index, publish. Does only "
     "what changed since the last time.",
@@ -30,6 +31,14 @@ tune_encoder = dg.define_asset_job(
     tags=ON_GPU,
     description="Tune the model of prompts on the library's own example prompts, and where it wins on models that it "
     "has not seen, embed the library with it. An hour on a CPU, minutes on a GPU.",
+)
+
+evaluate_recommendations = dg.define_asset_job(
+    Job.EVALUATE,
+    selection=dg.AssetSelection.groups("evaluation"),
+    tags=ON_GPU,
+    description="Ask the library the prompts of its own example images, and show how often each way to answer finds "
+    "the adapter that made the image. A minute for a thousand adapters; changes nothing.",
 )
 
 learn_from_use = dg.define_asset_job(

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, select
 
@@ -209,14 +209,20 @@ def rankers(library: Library) -> dict[str, Ranker]:
         WITHHELD: _fused(library, _WITHHELD, facts_alone),
         "words alone": _by_words(library.words, index.WEIGHTS),
         "vectors alone": _by_vectors(library, served),
-        "embedding of name, tags, triggers, description": _by_vectors(library, semantic),
-        "BM25 over the same": _by_words(library.baselines, _FACTS),
-        "BM25 with the other example prompts": _by_words(library.baselines, _FACTS_AND_PROMPTS),
+        BASELINES[0]: _by_vectors(library, semantic),
+        BASELINES[1]: _by_words(library.baselines, _FACTS),
+        BASELINES[2]: _by_words(library.baselines, _FACTS_AND_PROMPTS),
     }
 
 
 OURS = "as recommended"
 WITHHELD = "as recommended, example prompts withheld"
+BASELINES: Final = (
+    "embedding of name, tags, triggers, description",
+    "BM25 over the same",
+    "BM25 with the other example prompts",
+)
+"""What a recommender has to leave behind."""
 
 
 def _by_words(searched: LexicalIndex, weights: Mapping[Field, float]) -> Ranker:
