@@ -22,6 +22,7 @@ from warehouse.lexical.index import LexicalIndex
 from warehouse.lexical.tokens import Document, Field, Terms
 from warehouse.models import Adapter
 from warehouse.settings import Settings
+from warehouse.vectors import prompt_map
 from warehouse.vectors.encoders import Encoder, shared_encoder
 from warehouse.vectors.facts import AdapterFacts
 from warehouse.vectors.layout import Layout, Vectors
@@ -48,10 +49,11 @@ _WITHHELD: Mapping[Field, float] = {field: index.WEIGHTS[field] for field in ("n
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A prompt as it is asked: its terms, and its unit vectors (d,) by space."""
+    """A prompt as it is asked: its terms, and its unit vectors (d,) by space; `plain` as the model made them."""
 
     terms: Terms
     vectors: Vectors
+    plain: Vectors
 
 
 Ranker = Callable[[Asked], list[int]]
@@ -114,10 +116,17 @@ class Library:
         said = [prompt_text(each.text) or " " for each in parsed]
         # The spaces mostly share a model.
         distinct = {encoder.identity.version: encoder for encoder in self._encoders.values()}
-        encoded = {version: encoder.encode(said) for version, encoder in distinct.items()}
-        of_space = {space: encoded[encoder.identity.version] for space, encoder in self._encoders.items()}
+        plain = {version: encoder.encode(said) for version, encoder in distinct.items()}
+        corrected = {
+            version: prompt_map.for_prompts(plain[version], encoder.identity) for version, encoder in distinct.items()
+        }
+        versions = {space: encoder.identity.version for space, encoder in self._encoders.items()}
         return [
-            Asked(tokens.asked(each), {space: vectors[row] for space, vectors in of_space.items()})
+            Asked(
+                tokens.asked(each),
+                {space: corrected[version][row] for space, version in versions.items()},
+                {space: plain[version][row] for space, version in versions.items()},
+            )
             for row, each in enumerate(parsed)
         ]
 
@@ -209,7 +218,7 @@ def rankers(library: Library) -> dict[str, Ranker]:
         WITHHELD: _fused(library, _WITHHELD, facts_alone),
         "words alone": _by_words(library.words, index.WEIGHTS),
         "vectors alone": _by_vectors(library, served),
-        BASELINES[0]: _by_vectors(library, semantic),
+        BASELINES[0]: lambda asked: library.nearest(library.similarities(asked.plain, semantic), 2 * POOL),
         BASELINES[1]: _by_words(library.baselines, _FACTS),
         BASELINES[2]: _by_words(library.baselines, _FACTS_AND_PROMPTS),
     }

@@ -22,7 +22,7 @@ from warehouse.generations import OnItsWayError, at_hand, current, current_pk
 from warehouse.models import Adapter
 from warehouse.queries import changes
 from warehouse.settings import Settings
-from warehouse.vectors import tuned
+from warehouse.vectors import prompt_map, tuned
 from warehouse.vectors.codec import decode_vector, decode_vectors
 from warehouse.vectors.encoders import Encoder, EncoderError, shared_encoder
 from warehouse.vectors.filters import ANY, SearchFilter
@@ -160,12 +160,13 @@ class Recommender:
         return self._answer(question, k, threshold, narrowed, set(exclude))
 
     def encode(self, text: str | Mapping[SpaceName, str]) -> Asked:
-        """The vectors of a question in each space; one text for all, or one by space. Equal texts are encoded once by
-        each model.
+        """The vectors of a question in each space: of a prompt, corrected for being one (`prompt_map`), or of the texts
+        of an adapter by space. Equal texts are encoded once by each model.
 
         Raises:
             EncoderError: a model of the settings cannot be used.
         """
+        is_prompt = isinstance(text, str)
         wanted = {space.name: text for space in SPACES} if isinstance(text, str) else dict(text)
         known: dict[tuple[str, str], NDArray[np.float32]] = {}
         asked: dict[SpaceName, dict[str, NDArray[np.float32]]] = {}
@@ -174,7 +175,8 @@ class Recommender:
             for producer, encoder in self._encoders_of(space).items():
                 key = (encoder.identity.version, text_of_space)
                 if key not in known:
-                    known[key] = encoder.encode([text_of_space])[0]
+                    encoded = encoder.encode([text_of_space])
+                    known[key] = (prompt_map.for_prompts(encoded, encoder.identity) if is_prompt else encoded)[0]
                 vectors[producer] = known[key]
         return asked
 
