@@ -46,6 +46,8 @@ AUDIT_KEPT_DAYS = 30
 """Days for which the database refuses to delete an audit entry (migration 0007)."""
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
+_NOT_IN_URLS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+"""What of a path means something else in the URLs of SQLite files, which Dagster makes without quoting."""
 _COMMAND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -494,6 +496,11 @@ class Settings(BaseSettings):
     def _absolute(self) -> "Settings":
         # Processes started from other folders must agree on the same state.
         object.__setattr__(self, "data_dir", self.data_dir.expanduser().resolve())
+        if odd := _NOT_IN_URLS.search(str(self.data_dir)):
+            raise ValueError(
+                f"LORA_MANAGER_DATA_DIR, {self.data_dir}, has {odd[0]!r} in it, with which Dagster would keep its "
+                "tables in another place: name another folder"
+            )
         if self.backup_dir is not None:
             object.__setattr__(self, "backup_dir", self.backup_dir.expanduser().resolve())
         roots = [root.expanduser().resolve() if isinstance(root, Path) else root for root in self.library_roots]

@@ -47,6 +47,12 @@ def test_folders_are_absolute_wherever_a_process_starts(tmp_path: Path, monkeypa
     assert settings.url == f"sqlite:///{tmp_path / 'state' / 'warehouse.sqlite3'}"
 
 
+@pytest.mark.parametrize("name", ["what?x=1", "per%41cent"])
+def test_a_folder_that_the_database_would_not_lie_in_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(ValidationError, match="LORA_MANAGER_DATA_DIR"):
+        make(monkeypatch, DATA_DIR=f"/srv/{name}/data")
+
+
 @pytest.mark.parametrize("prefix", ["postgres://", "postgresql://", "postgresql+psycopg://"])
 def test_postgresql_is_spoken_to_through_psycopg(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = make(monkeypatch, DATABASE_URL=f"{prefix}u:p@h/d")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, inspect, select, table, text, update
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from warehouse import migrations
@@ -285,7 +285,7 @@ def _into_sqlite(checked: Checked, place: _Place, say: Say) -> Restored:
     # Beside the file that it becomes, which may lie on another disk than the data folder.
     made = final.with_name(f"{STAGING}{place.stamp}-{final.name}")
     try:
-        database = connect(f"sqlite:///{made}")
+        database = connect(URL.create("sqlite", database=str(made)))
         try:
             _load(checked, database.write, say)
             with database.read() as connection:
