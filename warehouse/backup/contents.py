@@ -38,6 +38,9 @@ def kept_files(data_dir: Path, *, without: Iterable[Path], derived: Iterable[Pat
     Args:
         without: files and folders that do not: backups, libraries.
         derived: folders of what is made again which do all the same.
+
+    Raises:
+        OSError: a folder cannot be listed, so what is in it would be missing.
     """
     left_out = {path.resolve() for path in without}
     for folder in derived:
@@ -59,7 +62,7 @@ def _belongs(path: Path, left_out: set[Path]) -> bool:
 
 
 def _below(top: Path, data_dir: Path, left_out: set[Path]) -> Iterator[Kept]:
-    for folder, folders, names in os.walk(top):
+    for folder, folders, names in os.walk(top, onerror=_unless_gone):
         here = Path(folder)
         if here.resolve() in left_out:
             folders.clear()
@@ -72,3 +75,9 @@ def _below(top: Path, data_dir: Path, left_out: set[Path]) -> Iterator[Kept]:
                 continue
             if _belongs(path, left_out):
                 yield Kept(path.relative_to(data_dir).as_posix(), path)
+
+
+def _unless_gone(error: OSError) -> None:
+    """A folder that was deleted since it was seen held nothing that anybody needs."""
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -18,7 +18,7 @@ from typing import IO
 from sqlalchemy import select
 
 from warehouse import migrations
-from warehouse.backup import BackupError
+from warehouse.backup import BackupError, reason
 from warehouse.backup.archive import ArchiveWriter, Head, check
 from warehouse.backup.contents import SAMPLE, kept_files
 from warehouse.engine import Database
@@ -93,8 +93,8 @@ def make_backup(
             aside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise BackupError(
-                f"the backup {final} was not written: {error.strerror or error}. Nothing of it is left; free disk "
-                "space or permissions, or name another place"
+                f"the backup {final} was not written: {reason(error)}. Nothing of it is left; free disk space "
+                "or permissions, or name another place"
             ) from error
         raise
     return Made(final, final.stat().st_size, writer.manifest.rows, writer.manifest.files)

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from warehouse import migrations
-from warehouse.backup import BackupError
+from warehouse.backup import BackupError, reason
 from warehouse.backup.archive import Checked, check, members
 from warehouse.backup.contents import ASIDE, BACKUP_NAME, STAGING
 from warehouse.engine import Database, connect
@@ -84,9 +84,10 @@ def restore_backup(settings: Settings, path: Path, *, replace: bool = False, say
     except (OSError, DBAPIError) as error:
         if isinstance(error, DBAPIError) and "full" not in str(error.orig) and "disk I/O" not in str(error.orig):
             raise
-        said = error.strerror if isinstance(error, OSError) else str(error.orig)
+        said = reason(error) if isinstance(error, OSError) else str(error.orig)
         raise BackupError(
-            f"{path} was not restored: {said}. What was there before is as it was; free disk space and try again"
+            f"{path} was not restored: {said}. What was there before is as it was; free disk space or permissions, and "
+            "try again"
         ) from error
 
 

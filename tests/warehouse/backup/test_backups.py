@@ -454,6 +454,23 @@ def test_libraries_in_the_data_folder_are_not_backed_up(sqlite_database: Databas
     assert files == ["files/sample-library/a.safetensors"]
 
 
+def test_a_folder_that_cannot_be_listed_is_not_left_out(sqlite_database: Database, tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+    top = settings.data_dir / "pictures"
+    top.mkdir(parents=True)
+    # Deeper than a path may be long, which also stops those that no permission does.
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=here)
+        inner = os.open("x" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    with pytest.raises(BackupError, match=r"not written: File name too long: .*pictures/xxx.*Nothing of it is left"):
+        make_backup(sqlite_database, settings, tmp_path / "b.tar")
+    assert not list(tmp_path.glob("*.tar*"))
+
+
 def test_a_tuned_encoder_comes_back_and_stays_in_use(make: Make) -> None:
     system = make("data", "sqlite")
     system.settings.data_dir.mkdir()
