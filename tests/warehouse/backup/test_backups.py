@@ -203,6 +203,45 @@ def test_what_is_there_is_refused_or_kept_aside(dialect: str, filled: Callable[[
     assert notes == ["later"]
 
 
+@pytest.mark.parametrize("at", [0, 8192])
+def test_a_damaged_database_is_replaced_and_kept_aside(at: int, filled: Callable[[str], System]) -> None:
+    system = filled("sqlite")
+    before = digests(system.database)
+    file = make_backup(system.database, system.settings, system.settings.data_dir.parent / "b.tar").path
+    system.database.dispose()
+    database = system.settings.data_dir / "warehouse.sqlite3"
+    with database.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(b"damaged " * 4096)
+    damaged = database.read_bytes()
+    with pytest.raises(BackupError, match=r"warehouse.sqlite3, which is damaged.*--replace"):
+        restore_backup(system.settings, file)
+    restored = restore_backup(system.settings, file, replace=True)
+    after = digests(system.database)
+    assert {name for name in before if before[name] != after[name]} == PUBLISHED
+    assert (Path(restored.aside[0]) / "warehouse.sqlite3").read_bytes() == damaged
+
+
+def test_one_restoration_at_a_time(filled: Callable[[str], System]) -> None:
+    system = filled("sqlite")
+    before = digests(system.database)
+    file = make_backup(system.database, system.settings, system.settings.data_dir.parent / "b.tar").path
+    refused: list[str] = []
+
+    def second(_: str) -> None:
+        with pytest.raises(BackupError, match="another restoration") as caught:
+            restore_backup(system.settings, file, replace=True)
+        refused.append(str(caught.value))
+
+    # A process of its own would be refused alike: the lock is the open folder's, not the process's.
+    restore_backup(
+        system.settings, file, replace=True, say=lambda what: second(what) if what == "restoring the files" else None
+    )
+    assert len(refused) == 1
+    after = digests(system.database)
+    assert {name for name in before if before[name] != after[name]} == PUBLISHED
+
+
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_one_that_is_not_whole_touches_nothing(dialect: str, filled: Callable[[str], System], make: Make) -> None:
     system = filled("sqlite")
