@@ -147,7 +147,13 @@ def keys_of_file(path: Path) -> tuple[ApiKey, ...]:
         ValueError: it cannot be read, holds no key, or a line that is none.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Some editors begin a file with a mark of its encoding.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise ValueError(
+            f"the file of API keys {path} is not there: make a key while LORA_MANAGER_API_KEYS_FILE is unset "
+            "(`lora-manager keys --new NAME --role admin`), and write the line it shows into the file"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"the file of API keys {path} cannot be read: {error}") from None
     keys = _parse_keys(lines, f"the file of API keys {path}: line")
@@ -160,7 +166,7 @@ def keys_of_file(path: Path) -> tuple[ApiKey, ...]:
 def _secret_of(path: Path, variable: str) -> str:
     """The secret in a file, as orchestrators mount them; line ends around it are none of it."""
     try:
-        secret = path.expanduser().read_text(encoding="utf-8").strip("\r\n")
+        secret = path.expanduser().read_text(encoding="utf-8-sig").strip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8"
         raise ValueError(f"{variable}: the file {path} cannot be read: {reason}") from None

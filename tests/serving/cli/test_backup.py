@@ -58,6 +58,10 @@ def test_the_database_is_changed_there_and_back(run: Run, tmp_path: Path, postgr
     url = scratch_postgresql(postgresql_server).replace("postgresql+psycopg", "postgresql")
     same = run("migrate-database", "--to", "sqlite")
     assert (same.returncode, "in use already" in same.stderr) == (2, True)
+    other = run("migrate-database", "--to", "mysql://x/y")
+    assert (other.returncode, "--to names neither" in other.stderr) == (2, True)
+    unquoted = run("migrate-database", "--to", "postgresql://lora:p@ss/word@127.0.0.1:1/lora")
+    assert (unquoted.returncode, "%40" in unquoted.stderr) == (1, True)
     copied = run("migrate-database", "--to", url)
     assert copied.returncode == 0, copied.stderr
     rows = dict(line.split("\t")[:2] for line in copied.stdout.splitlines())
