@@ -74,7 +74,7 @@ def make_backup(
     migrations.require_head(database)
     final = path / backup_name() if path.is_dir() else path
     if final.exists():
-        raise BackupError(f"{final} is there already: name another file")
+        raise _taken(final)
     aside = final.with_name(f".{final.name}.{os.getpid()}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def make_backup(
         if verify:
             say("reading it again")
             check(aside)
-        aside.rename(final)
+        _name(aside, final)
         _sync_folder(final.parent)
     except BaseException as error:
         with suppress(OSError):
@@ -98,6 +98,24 @@ def make_backup(
             ) from error
         raise
     return Made(final, final.stat().st_size, writer.manifest.rows, writer.manifest.files)
+
+
+def _taken(final: Path) -> BackupError:
+    return BackupError(f"{final} is there already: name another file")
+
+
+def _name(aside: Path, final: Path) -> None:
+    """Give a file its name, unless another one got it meanwhile."""
+    try:
+        # A second name fails where there is one; a rename would take the place of another backup.
+        os.link(aside, final)
+    except FileExistsError:
+        raise _taken(final) from None
+    except OSError:
+        # A file system without links.
+        aside.rename(final)
+    else:
+        aside.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -31,6 +31,8 @@ def _notes(url: str) -> list[str | None]:
 def test_backed_up_destroyed_and_restored(run: Run, tmp_path: Path) -> None:
     _library(tmp_path)
     (tmp_path / "data" / "serving.secret").write_bytes(b"s" * 32)
+    named = run("backup", "backups/")
+    assert named.stdout.startswith(f"{tmp_path}/backups/lora-manager-"), named
     made = run("backup", "b.tar")
     assert (made.returncode, made.stdout.split(": ")[0]) == (0, str(tmp_path / "b.tar"))
     refused = run("restore", "b.tar")

@@ -459,6 +459,19 @@ def test_a_folder_gives_a_name_and_a_file_is_not_overwritten(sqlite_database: Da
     assert make_backup(sqlite_database, settings, tmp_path / "data" / "second.tar").files == 0
 
 
+def test_of_two_that_get_one_name_at_once_the_first_stays(sqlite_database: Database, tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+
+    def overtake(what: str) -> None:
+        if what == "reading it again":
+            (tmp_path / "b.tar").write_bytes(b"another one")
+
+    with pytest.raises(BackupError, match="is there already"):
+        make_backup(sqlite_database, settings, tmp_path / "b.tar", say=overtake)
+    assert (tmp_path / "b.tar").read_bytes() == b"another one"
+    assert [path.name for path in tmp_path.glob("*b.tar*")] == ["b.tar"]
+
+
 def test_of_dagster_the_configuration_is_kept_and_the_history_if_wanted(
     sqlite_database: Database, make: Make, tmp_path: Path
 ) -> None:
