@@ -32,6 +32,8 @@ _POSTGRESQL_CONNECTIONS: dict[str, Any] = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
+    # Whatever the database's own is: rows are texts of any language, and bytes to nobody.
+    "client_encoding": "utf8",
 }
 """Of libpq, for each address of the server. What the URL says itself stays."""
 
