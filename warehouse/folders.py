@@ -1,5 +1,5 @@
-"""Who has a whole data folder to itself: one `up`, or one restoration. The lock is the system's, on the folder as such,
-so it leaves no file behind and goes with its holder."""
+"""Who works on a data folder: services together, or one restoration alone. The lock is the system's, on the folder as
+such, so it leaves no file behind and goes with its holder."""
 
 import fcntl
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[bool]:
-    """Whether this process has a folder, which exists, to itself for the block; False where another one has it.
+def held(folder: Path, *, alone: bool) -> Iterator[bool]:
+    """Whether this process has a folder, which exists, for the block: alone, or with others that do not want it alone.
 
     On a file system without such locks everybody has it.
     """
@@ -18,7 +18,7 @@ def held(folder: Path) -> Iterator[bool]:
     try:
         has_it = True
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             has_it = False
         except OSError:

@@ -17,6 +17,19 @@ from serving.cli.processes import Identity, stop_groups
 from warehouse.folders import held
 
 
+@contextmanager
+def not_restored(data_dir: Path) -> Iterator[None]:
+    """Let nobody restore a backup to a data folder, which exists, for the block: what is written then would be lost.
+
+    Raises:
+        CommandError: somebody does.
+    """
+    with held(data_dir, alone=False) as has_it:
+        if not has_it:
+            raise CommandError(f"a backup is being restored to {data_dir}: start again when it is done", Exit.TRY_AGAIN)
+        yield
+
+
 class RunFolder:
     """`data_dir/run`: the lock, the note, and the stamp of the last complete run of the pipeline."""
 
@@ -42,12 +55,7 @@ class RunFolder:
                     f"already running on {self.folder.parent} (process {note.get('pid', '?')}): see "
                     f"{note.get('url', 'its terminal')}, or stop it first, or choose another --data"
                 ) from None
-            with held(self.folder.parent) as has_it:
-                if not has_it:
-                    raise CommandError(
-                        f"a backup is being restored to {self.folder.parent}: start again when it is done",
-                        Exit.TRY_AGAIN,
-                    )
+            with not_restored(self.folder.parent):
                 try:
                     self._end_leftovers()
                     yield

@@ -77,9 +77,9 @@ def restore_backup(settings: Settings, path: Path, *, replace: bool = False, say
     try:
         with ExitStack() as stack:
             place.folder.mkdir(parents=True, exist_ok=True)
-            if not stack.enter_context(held(place.folder)):
+            if not stack.enter_context(held(place.folder, alone=True)):
                 raise BackupError(
-                    f"another restoration, or `lora-manager up`, works on {place.folder}: let it end first"
+                    f"an API, `lora-manager up` or another restoration works on {place.folder}: stop it first"
                 )
             _require_free(place, replace=replace)
             _remove_leftovers(place)

@@ -10,7 +10,7 @@ import pytest
 
 from serving.cli.errors import CommandError
 from serving.cli.processes import Identity
-from serving.cli.running import RunFolder
+from serving.cli.running import RunFolder, not_restored
 from warehouse.folders import held
 
 
@@ -65,9 +65,10 @@ def test_the_stamp_survives(tmp_path: Path) -> None:
 
 
 def test_none_starts_while_a_backup_is_restored(tmp_path: Path) -> None:
-    with held(tmp_path) as has_it:
+    with held(tmp_path, alone=True) as has_it:
         assert has_it
         with pytest.raises(CommandError, match="being restored"), RunFolder(tmp_path).hold():
             pass
-    with RunFolder(tmp_path).hold(), held(tmp_path) as has_it:
+    # The API of an `up` is a process of its own.
+    with RunFolder(tmp_path).hold(), not_restored(tmp_path), held(tmp_path, alone=True) as has_it:
         assert not has_it
