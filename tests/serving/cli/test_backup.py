@@ -5,10 +5,13 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from serving.cli.running import not_restored
 from tests.databases import migrated_sqlite, scratch_postgresql
+from tests.platform.conftest import free_port
 from tests.serving.cli.conftest import Run
 from tests.warehouse.queries.library import adapter_values, insert_adapters
 from warehouse.engine import connect
+from warehouse.folders import held
 from warehouse.models import Adapter
 
 
@@ -76,3 +79,13 @@ def test_the_database_is_changed_there_and_back(run: Run, tmp_path: Path, postgr
     back = run("migrate-database", "--to", "sqlite", LORA_MANAGER_DATABASE_URL=url)
     assert back.returncode == 0, back.stderr
     assert _notes(f"sqlite:///{tmp_path}/data/warehouse.sqlite3") == ["mine", None]
+
+
+def test_nothing_is_restored_beside_an_api(run: Run, tmp_path: Path) -> None:
+    _library(tmp_path)
+    assert run("backup", "b.tar").returncode == 0
+    with not_restored(tmp_path / "data"):
+        refused = run("restore", "b.tar", "--replace")
+    assert (refused.returncode, "an API" in refused.stderr) == (1, True)
+    with held(tmp_path / "data", alone=True):
+        assert run("serve", "--port", str(free_port())).returncode == 75
