@@ -20,6 +20,10 @@ to another."""
 DAGSTER_CONFIGURATION = "dagster/dagster.yaml"
 """May be the operator's own; ours is written anew where it is not what the settings say."""
 SAMPLE = "sample-library"
+_BEGINNING = b"backup.json\0"
+"""Of a backup: the name of its first member (`archive.HEAD`)."""
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+"""What a hundred thousand files of a data folder may be."""
 _BY_CONTENT = frozenset({"pictures", "attachments"})
 
 
@@ -58,7 +62,19 @@ def kept_files(data_dir: Path, *, without: Iterable[Path], derived: Iterable[Pat
 
 
 def _belongs(path: Path, left_out: set[Path]) -> bool:
-    return path.is_file() and path.resolve() not in left_out and not BACKUP_NAME.fullmatch(path.name)
+    return path.is_file() and path.resolve() not in left_out and not _is_backup(path)
+
+
+def _is_backup(path: Path) -> bool:
+    """Whether a file is a backup, whatever it is called, or becomes one: each would hold all before it."""
+    if path.suffix in _PICTURES:
+        return False
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_BEGINNING)) == _BEGINNING
+    except FileNotFoundError:
+        # Deleted since the folder was listed.
+        return True
 
 
 def _below(top: Path, data_dir: Path, left_out: set[Path]) -> Iterator[Kept]:

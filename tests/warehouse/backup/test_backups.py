@@ -510,6 +510,14 @@ def test_libraries_in_the_data_folder_are_not_backed_up(sqlite_database: Databas
     assert files == ["files/sample-library/a.safetensors"]
 
 
+def test_a_backup_in_the_data_folder_is_in_no_other(sqlite_database: Database, tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+    first = make_backup(sqlite_database, settings, settings.data_dir / "own" / "before").path
+    shutil.copy(first, settings.data_dir / "copied.tar")
+    second = make_backup(sqlite_database, settings, settings.data_dir / "after.tar")
+    assert [name for name in check(second.path).manifest.members if name.startswith("files/")] == []
+
+
 def test_a_folder_that_cannot_be_listed_is_not_left_out(sqlite_database: Database, tmp_path: Path) -> None:
     settings = Settings(_env_file=None, data_dir=tmp_path / "data")
     top = settings.data_dir / "pictures"
