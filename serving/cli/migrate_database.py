@@ -1,5 +1,6 @@
 """`lora-manager migrate-database`: everything in the database into another one, of the other dialect."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -96,9 +97,17 @@ def migrate_database(
     settings = settings_of(data)
     url = _target_url(settings, to)
     refuse_while_running(settings)
+    from warehouse.folders import held
     from warehouse.transfer.copying import copy_database
 
-    with database_of(settings, wait_seconds=_WAIT_SECONDS) as source:
+    with ExitStack() as stack:
+        source = stack.enter_context(database_of(settings, wait_seconds=_WAIT_SECONDS))
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if not stack.enter_context(held(settings.data_dir, alone=True)):
+            raise CommandError(
+                f"an API or a restoration works on {settings.data_dir}: stop it first, or what it writes is not copied",
+                Exit.TRY_AGAIN,
+            )
         target = _open(url)
         try:
             _show(copy_database(source, target, start_over=start_over, say=lambda what: note(f"copying: {what}")))

@@ -21,8 +21,8 @@ def serve(
     settings = settings_of(data, api_host=host)
     refuse_open_host(settings, host)
     require_free(host, port, "--port", "the API")
+    with database_of(settings):
+        pass
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with not_restored(settings.data_dir):
-        with database_of(settings):
-            pass
         server.run(settings, host, port)

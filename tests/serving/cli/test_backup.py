@@ -81,11 +81,14 @@ def test_the_database_is_changed_there_and_back(run: Run, tmp_path: Path, postgr
     assert _notes(f"sqlite:///{tmp_path}/data/warehouse.sqlite3") == ["mine", None]
 
 
-def test_nothing_is_restored_beside_an_api(run: Run, tmp_path: Path) -> None:
+def test_nothing_is_restored_or_copied_beside_an_api(run: Run, tmp_path: Path) -> None:
     _library(tmp_path)
     assert run("backup", "b.tar").returncode == 0
     with not_restored(tmp_path / "data"):
         refused = run("restore", "b.tar", "--replace")
+        copied = run("migrate-database", "--to", f"sqlite:///{tmp_path}/other.sqlite3")
     assert (refused.returncode, "an API" in refused.stderr) == (1, True)
+    assert (copied.returncode, "an API" in copied.stderr) == (75, True)
+    assert not (tmp_path / "other.sqlite3").exists()
     with held(tmp_path / "data", alone=True):
         assert run("serve", "--port", str(free_port())).returncode == 75
