@@ -7,6 +7,7 @@ Belongs here: following the file, expiry, making a key. Does not: what a key is 
 import hashlib
 import hmac
 import logging
+import os
 import secrets
 import threading
 import time
@@ -107,11 +108,26 @@ def make_key(name: str, role: Role, expires: date | None = None) -> NewKey:
     return NewKey(secret, f"{name}:{role.value}{until}:sha256:{digest}")
 
 
+def give_like(file: Path, to: Path) -> None:
+    """Let a file that takes another's place be read by whoever may read that one, also where an administrator makes it
+    for a service that runs as somebody else.
+
+    Raises:
+        OSError: the other one is another user's, and this process may not give files away.
+    """
+    status = file.stat()
+    if (status.st_uid, status.st_gid) != (to.stat().st_uid, to.stat().st_gid):
+        os.chown(to, status.st_uid, status.st_gid)
+    to.chmod(status.st_mode & 0o777)
+
+
 def add_line(file: Path, line: str) -> None:
     """Write a line to the end of a file of keys, which only its owner may read if it is new.
 
     By a new file in its place: the service never reads half of one.
     """
+    # Where it is a link, what it leads to is written.
+    file = file.resolve()
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     if before and not before.endswith("\n"):
         before += "\n"
@@ -119,7 +135,7 @@ def add_line(file: Path, line: str) -> None:
     aside.touch(mode=0o600)
     try:
         if file.exists():
-            aside.chmod(file.stat().st_mode & 0o777)
+            give_like(file, aside)
         aside.write_text(f"{before}{line}\n", encoding="utf-8")
         aside.replace(file)
     finally:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from serving.keys import give_like
 from warehouse.settings import Settings
 
 _FILE = "serving.secret"
@@ -63,6 +64,7 @@ def change_secret(settings: Settings) -> Path:
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(secrets.token_bytes(_SECRET_BYTES) + before)
+        give_like(path, aside)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

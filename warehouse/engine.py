@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy import Connection, Engine, Row, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from warehouse.settings import Settings
 
@@ -32,6 +32,8 @@ _POSTGRESQL_CONNECTIONS: dict[str, Any] = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
+    # Whatever the database's own is: rows are texts of any language, and bytes to nobody.
+    "client_encoding": "utf8",
 }
 """Of libpq, for each address of the server. What the URL says itself stays."""
 
@@ -200,8 +202,13 @@ def connect(url: str | URL, *, pool_size: int = 16, wait_seconds: float = WAIT_S
         pool_size: connections that are kept open.
         wait_seconds: how long to wait for SQLite's lock, or for a connection of the pool, before it is an error
             (`availability`).
+
+    Raises:
+        ArgumentError: it is no URL, or one of another database.
     """
     parsed = make_url(url)
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ArgumentError(f"{parsed.get_backend_name()} is neither sqlite nor postgresql")
     options: dict[str, Any] = {
         "json_serializer": _dump_json,
         "json_deserializer": msgspec.json.decode,

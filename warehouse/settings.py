@@ -46,6 +46,8 @@ AUDIT_KEPT_DAYS = 30
 """Days for which the database refuses to delete an audit entry (migration 0007)."""
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
+_NOT_IN_URLS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+"""What of a path means something else in the URLs of SQLite files, which Dagster makes without quoting."""
 _COMMAND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -145,7 +147,13 @@ def keys_of_file(path: Path) -> tuple[ApiKey, ...]:
         ValueError: it cannot be read, holds no key, or a line that is none.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Some editors begin a file with a mark of its encoding.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise ValueError(
+            f"the file of API keys {path} is not there: make a key while LORA_MANAGER_API_KEYS_FILE is unset "
+            "(`lora-manager keys --new NAME --role admin`), and write the line it shows into the file"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"the file of API keys {path} cannot be read: {error}") from None
     keys = _parse_keys(lines, f"the file of API keys {path}: line")
@@ -158,7 +166,7 @@ def keys_of_file(path: Path) -> tuple[ApiKey, ...]:
 def _secret_of(path: Path, variable: str) -> str:
     """The secret in a file, as orchestrators mount them; line ends around it are none of it."""
     try:
-        secret = path.expanduser().read_text(encoding="utf-8").strip("\r\n")
+        secret = path.expanduser().read_text(encoding="utf-8-sig").strip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8"
         raise ValueError(f"{variable}: the file {path} cannot be read: {reason}") from None
@@ -494,6 +502,11 @@ class Settings(BaseSettings):
     def _absolute(self) -> "Settings":
         # Processes started from other folders must agree on the same state.
         object.__setattr__(self, "data_dir", self.data_dir.expanduser().resolve())
+        if odd := _NOT_IN_URLS.search(str(self.data_dir)):
+            raise ValueError(
+                f"LORA_MANAGER_DATA_DIR, {self.data_dir}, has {odd[0]!r} in it, with which Dagster would keep its "
+                "tables in another place: name another folder"
+            )
         if self.backup_dir is not None:
             object.__setattr__(self, "backup_dir", self.backup_dir.expanduser().resolve())
         roots = [root.expanduser().resolve() if isinstance(root, Path) else root for root in self.library_roots]

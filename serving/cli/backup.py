@@ -13,7 +13,10 @@ _MIB = 2**20
 
 
 def backup(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file; or a folder, for a name by the time.")],
+    path: Annotated[
+        str,
+        typer.Argument(metavar="PATH", help="The file; or a folder, or PATH/, for a name by the time."),
+    ],
     *,
     data: DataOption = None,
     verify: Annotated[bool, typer.Option(help="Read all of it again and compare.")] = True,
@@ -25,11 +28,14 @@ def backup(
     from warehouse.backup.making import make_backup
 
     settings = settings_of(data)
+    target = Path(path).expanduser().resolve()
     with database_of(settings) as database:
+        if path.endswith("/"):
+            target.mkdir(parents=True, exist_ok=True)
         made = make_backup(
             database,
             settings,
-            path.expanduser().resolve(),
+            target,
             verify=verify,
             with_dagster=with_dagster,
             say=lambda what: note(f"backup: {what}"),

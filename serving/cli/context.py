@@ -50,7 +50,7 @@ def settings_of(data: Path | None = None, **overrides: str) -> "Settings":
     except ValidationError as error:
         # A value may be a secret: say what is wrong with it without showing it.
         complaints = "; ".join(
-            f"LORA_MANAGER_{'_'.join(str(part) for part in problem['loc'][:1]).upper()}: {problem['msg']}"
+            "".join(f"LORA_MANAGER_{str(part).upper()}: " for part in problem["loc"][:1]) + problem["msg"]
             for problem in error.errors(include_url=False, include_input=False)
         )
         raise CommandError(f"a setting is not valid: {complaints}", Exit.USAGE) from None

@@ -5,6 +5,9 @@ Belongs here: the error that commands raise on purpose, and the wording of the k
 
 from enum import IntEnum
 
+_DAMAGED = ("database disk image is malformed", "file is not a database")
+"""What SQLite says of a file that it cannot make sense of."""
+
 
 class Exit(IntEnum):
     """The exit codes of `lora-manager`."""
@@ -26,6 +29,11 @@ class CommandError(Exception):
 
 def _of_database(error: BaseException) -> str:
     first_line = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    if first_line in _DAMAGED:
+        return (
+            f"the database file is damaged: {first_line}. Stop everything and put a backup in its place: `lora-manager "
+            "restore PATH --replace` keeps what is there aside"
+        )
     return f"the database does not answer: {first_line}. Check LORA_MANAGER_DATABASE_URL (`lora-manager doctor`)"
 
 

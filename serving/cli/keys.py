@@ -52,14 +52,21 @@ def _make(settings: "Settings", name: str, role: _Role, expires: datetime | None
         made = make_key(name, Role(role.value), None if expires is None else expires.date())
     except ValueError as error:
         raise CommandError(str(error), Exit.USAGE) from None
-    print(made.secret)
     if settings.api_keys_file is None:
+        print(made.secret)
         note("This is the key, shown once. Let the service know it by its line, in LORA_MANAGER_API_KEYS or in a file")
         note("that LORA_MANAGER_API_KEYS_FILE names:")
         note(made.line)
         return
     file = settings.api_keys_file.expanduser()
-    add_line(file, made.line)
+    try:
+        add_line(file, made.line)
+    except OSError as error:
+        raise CommandError(
+            f"{file} was not changed, so there is no new key: {error.strerror}. Where it is mounted to be read alone, "
+            "run this with LORA_MANAGER_API_KEYS_FILE unset, and append the line it shows where the file comes from"
+        ) from None
+    print(made.secret)
     note(f"This is the key: it is shown once. {file} has its digest, and a running service knows it in a second.")
 
 

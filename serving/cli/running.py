@@ -12,8 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serving.cli.errors import CommandError
+from serving.cli.errors import CommandError, Exit
 from serving.cli.processes import Identity, stop_groups
+from warehouse.folders import held
+
+
+@contextmanager
+def not_restored(data_dir: Path) -> Iterator[None]:
+    """Let nobody restore a backup to a data folder, which exists, for the block: what is written then would be lost.
+
+    Raises:
+        CommandError: somebody does.
+    """
+    with held(data_dir, alone=False) as has_it:
+        if not has_it:
+            raise CommandError(f"a backup is being restored to {data_dir}: start again when it is done", Exit.TRY_AGAIN)
+        yield
 
 
 class RunFolder:
@@ -29,7 +43,7 @@ class RunFolder:
         """Be the one `up` of this data folder for the block.
 
         Raises:
-            CommandError: another is running.
+            CommandError: another is running, or a backup is being restored.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "up.lock").open("a") as lock:
@@ -41,11 +55,12 @@ class RunFolder:
                     f"already running on {self.folder.parent} (process {note.get('pid', '?')}): see "
                     f"{note.get('url', 'its terminal')}, or stop it first, or choose another --data"
                 ) from None
-            try:
-                self._end_leftovers()
-                yield
-            finally:
-                self._note.unlink(missing_ok=True)
+            with not_restored(self.folder.parent):
+                try:
+                    self._end_leftovers()
+                    yield
+                finally:
+                    self._note.unlink(missing_ok=True)
 
     def read(self) -> dict[str, Any]:
         """The note of the `up` that runs, or last ran until it was killed; empty without one."""

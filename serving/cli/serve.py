@@ -16,10 +16,13 @@ def serve(
     """Serve the API alone. Dagster and the pipeline run elsewhere, or not at all."""
     from serving import server
     from serving.cli.ports import require_free
+    from serving.cli.running import not_restored
 
     settings = settings_of(data, api_host=host)
     refuse_open_host(settings, host)
     require_free(host, port, "--port", "the API")
     with database_of(settings):
         pass
-    server.run(settings, host, port)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with not_restored(settings.data_dir):
+        server.run(settings, host, port)

@@ -122,6 +122,26 @@ def test_a_made_key_is_known_by_its_line_alone(tmp_path: Path) -> None:
     assert len(made.secret) >= 32
 
 
+def test_files_stay_those_of_whoever_reads_them(tmp_path: Path, settings: Settings) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root makes files for another user")
+    keys, link = tmp_path / "keys", tmp_path / "link"
+    link.symlink_to(keys)
+    open_signer(settings)
+    secret = settings.data_dir / "serving.secret"
+    keys.write_text("ann:admin:key-of-ann\n")
+    for file in (keys, secret):
+        file.chmod(0o600)
+        os.chown(file, 10001, 10002)
+    add_line(link, make_key("bob", Role.READER).line)
+    change_secret(settings)
+    assert link.is_symlink()
+    assert len(keys.read_text().splitlines()) == 2
+    for file in (keys, secret):
+        status = file.stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (10001, 10002, 0o600)
+
+
 @pytest.mark.parametrize("name", ["", "a:b", "a,b", "a\nb", "#a", " a"])
 def test_a_name_that_breaks_the_line_is_none(name: str) -> None:
     with pytest.raises(ValueError, match="no name of a key"):

@@ -7,7 +7,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import JSON, delete, inspect, text
 
-from tests.databases import DIALECTS
+from tests.databases import DIALECTS, scratch_postgresql
 from tests.warehouse.marts import library
 from tests.warehouse.queries.library import adapter_values, insert_adapters
 from tests.warehouse.transfer.filling import fill, present_shapes
@@ -105,6 +105,15 @@ def test_a_database_without_tables_is_refused_with_the_remedy(tmp_path: object) 
     database = connect(f"sqlite:///{tmp_path}/empty.sqlite3")
     with pytest.raises(migrations.SchemaError, match="lora-manager upgrade"):
         migrations.require_head(database)
+    database.dispose()
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_texts_would_not_fit_into_is_refused(encoding: str, postgresql_server: str) -> None:
+    url = scratch_postgresql(postgresql_server, template=f"template0 ENCODING = '{encoding}' LOCALE = 'C'")
+    database = connect(url)
+    with pytest.raises(migrations.SchemaError, match=f"encoding {encoding}.*UTF8"):
+        migrations.upgrade(database)
     database.dispose()
 
 

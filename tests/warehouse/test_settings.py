@@ -47,6 +47,12 @@ def test_folders_are_absolute_wherever_a_process_starts(tmp_path: Path, monkeypa
     assert settings.url == f"sqlite:///{tmp_path / 'state' / 'warehouse.sqlite3'}"
 
 
+@pytest.mark.parametrize("name", ["what?x=1", "per%41cent"])
+def test_a_folder_that_the_database_would_not_lie_in_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(ValidationError, match="LORA_MANAGER_DATA_DIR"):
+        make(monkeypatch, DATA_DIR=f"/srv/{name}/data")
+
+
 @pytest.mark.parametrize("prefix", ["postgres://", "postgresql://", "postgresql+psycopg://"])
 def test_postgresql_is_spoken_to_through_psycopg(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = make(monkeypatch, DATABASE_URL=f"{prefix}u:p@h/d")
@@ -83,7 +89,7 @@ def test_a_file_of_keys_that_holds_none_does_not_open_the_api(monkeypatch: pytes
     for content, message in (
         ("# none\n", "holds no key"),
         ("a:reader:s3cret\nb:king:s3cret", "line 2"),
-        (None, "read"),
+        (None, "is not there: make a key"),
     ):
         path.unlink(missing_ok=True)
         if content is not None:
@@ -131,6 +137,13 @@ def test_secrets_may_stand_in_files(tmp_path: Path) -> None:
     parsed = make_url(settings.url)
     assert (parsed.username, parsed.password, parsed.host, parsed.port) == ("user", "p@ss/wörd", "host", 5433)
     assert parsed.query == {"sslmode": "require"}
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    file = _file(tmp_path, "\ufeffpostgresql://user:pw@host/name\r\n")
+    assert Settings(_env_file=None, database_url_file=file).database_url == "postgresql://user:pw@host/name"  # type: ignore[call-arg]
+    keys = Settings(_env_file=None, api_keys_file=_file(tmp_path, "\ufeffann:admin:key-of-ann\r\n")).api_keys  # type: ignore[call-arg]
+    assert [key.name for key in keys] == ["ann"]
 
 
 @pytest.mark.parametrize(

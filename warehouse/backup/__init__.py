@@ -9,3 +9,9 @@ rows (`warehouse.transfer`).
 
 class BackupError(RuntimeError):
     """A backup could not be made, read or restored. The message says what, where and what to do."""
+
+
+def reason(error: OSError) -> str:
+    """What failed, and with which file where the system says so."""
+    what = error.strerror or str(error)
+    return what if error.filename is None else f"{what}: {error.filename}"

@@ -20,6 +20,10 @@ to another."""
 DAGSTER_CONFIGURATION = "dagster/dagster.yaml"
 """May be the operator's own; ours is written anew where it is not what the settings say."""
 SAMPLE = "sample-library"
+_BEGINNING = b"backup.json\0"
+"""Of a backup: the name of its first member (`archive.HEAD`)."""
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+"""What a hundred thousand files of a data folder may be."""
 _BY_CONTENT = frozenset({"pictures", "attachments"})
 
 
@@ -38,6 +42,9 @@ def kept_files(data_dir: Path, *, without: Iterable[Path], derived: Iterable[Pat
     Args:
         without: files and folders that do not: backups, libraries.
         derived: folders of what is made again which do all the same.
+
+    Raises:
+        OSError: a folder cannot be listed, so what is in it would be missing.
     """
     left_out = {path.resolve() for path in without}
     for folder in derived:
@@ -55,11 +62,23 @@ def kept_files(data_dir: Path, *, without: Iterable[Path], derived: Iterable[Pat
 
 
 def _belongs(path: Path, left_out: set[Path]) -> bool:
-    return path.is_file() and path.resolve() not in left_out and not BACKUP_NAME.fullmatch(path.name)
+    return path.is_file() and path.resolve() not in left_out and not _is_backup(path)
+
+
+def _is_backup(path: Path) -> bool:
+    """Whether a file is a backup, whatever it is called, or becomes one: each would hold all before it."""
+    if path.suffix in _PICTURES:
+        return False
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_BEGINNING)) == _BEGINNING
+    except FileNotFoundError:
+        # Deleted since the folder was listed.
+        return True
 
 
 def _below(top: Path, data_dir: Path, left_out: set[Path]) -> Iterator[Kept]:
-    for folder, folders, names in os.walk(top):
+    for folder, folders, names in os.walk(top, onerror=_unless_gone):
         here = Path(folder)
         if here.resolve() in left_out:
             folders.clear()
@@ -72,3 +91,9 @@ def _below(top: Path, data_dir: Path, left_out: set[Path]) -> Iterator[Kept]:
                 continue
             if _belongs(path, left_out):
                 yield Kept(path.relative_to(data_dir).as_posix(), path)
+
+
+def _unless_gone(error: OSError) -> None:
+    """A folder that was deleted since it was seen held nothing that anybody needs."""
+    if not isinstance(error, FileNotFoundError):
+        raise error

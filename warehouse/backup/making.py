@@ -18,7 +18,7 @@ from typing import IO
 from sqlalchemy import select
 
 from warehouse import migrations
-from warehouse.backup import BackupError
+from warehouse.backup import BackupError, reason
 from warehouse.backup.archive import ArchiveWriter, Head, check
 from warehouse.backup.contents import SAMPLE, kept_files
 from warehouse.engine import Database
@@ -74,7 +74,7 @@ def make_backup(
     migrations.require_head(database)
     final = path / backup_name() if path.is_dir() else path
     if final.exists():
-        raise BackupError(f"{final} is there already: name another file")
+        raise _taken(final)
     aside = final.with_name(f".{final.name}.{os.getpid()}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -86,18 +86,36 @@ def make_backup(
         if verify:
             say("reading it again")
             check(aside)
-        aside.rename(final)
+        _name(aside, final)
         _sync_folder(final.parent)
     except BaseException as error:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise BackupError(
-                f"the backup {final} was not written: {error.strerror or error}. Nothing of it is left; free disk "
-                "space or permissions, or name another place"
+                f"the backup {final} was not written: {reason(error)}. Nothing of it is left; free disk space "
+                "or permissions, or name another place"
             ) from error
         raise
     return Made(final, final.stat().st_size, writer.manifest.rows, writer.manifest.files)
+
+
+def _taken(final: Path) -> BackupError:
+    return BackupError(f"{final} is there already: name another file")
+
+
+def _name(aside: Path, final: Path) -> None:
+    """Give a file its name, unless another one got it meanwhile."""
+    try:
+        # A second name fails where there is one; a rename would take the place of another backup.
+        os.link(aside, final)
+    except FileExistsError:
+        raise _taken(final) from None
+    except OSError:
+        # A file system without links.
+        aside.rename(final)
+    else:
+        aside.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

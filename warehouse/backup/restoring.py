@@ -7,20 +7,22 @@ renames. Publications are not in a backup: the next run of the pipeline makes th
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, inspect, select, table, text, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
 from warehouse import migrations
-from warehouse.backup import BackupError
+from warehouse.backup import BackupError, reason
 from warehouse.backup.archive import Checked, check, members
 from warehouse.backup.contents import ASIDE, BACKUP_NAME, STAGING
 from warehouse.engine import Database, connect
+from warehouse.folders import held
 from warehouse.models import Base, Generation, Job, Pointer, utc_now
 from warehouse.settings import Settings
 from warehouse.transfer.copying import workers
@@ -72,21 +74,28 @@ def restore_backup(settings: Settings, path: Path, *, replace: bool = False, say
         )
     stamp = f"{utc_now():%Y%m%dT%H%M%SZ}"
     place = _Place(settings, path.resolve(), stamp)
-    _require_free(place, replace=replace)
-    _remove_leftovers(place)
     try:
-        with place.staged():
+        with ExitStack() as stack:
+            place.folder.mkdir(parents=True, exist_ok=True)
+            if not stack.enter_context(held(place.folder, alone=True)):
+                raise BackupError(
+                    f"an API, `lora-manager up` or another restoration works on {place.folder}: stop it first"
+                )
+            _require_free(place, replace=replace)
+            _remove_leftovers(place)
+            stack.enter_context(place.staged())
             say("restoring the files")
             _extract(checked, place.staging)
             if place.sqlite_file is not None:
                 return _into_sqlite(checked, place, say)
             return _into_postgresql(checked, place, say)
-    except (OSError, DBAPIError) as error:
-        if isinstance(error, DBAPIError) and "full" not in str(error.orig) and "disk I/O" not in str(error.orig):
+    except (OSError, DBAPIError, sqlite3.OperationalError) as error:
+        said = reason(error) if isinstance(error, OSError) else str(getattr(error, "orig", error))
+        if not isinstance(error, OSError) and "full" not in said and "disk I/O" not in said:
             raise
-        said = error.strerror if isinstance(error, OSError) else str(error.orig)
         raise BackupError(
-            f"{path} was not restored: {said}. What was there before is as it was; free disk space and try again"
+            f"{path} was not restored: {said}. What was there before is as it was; free disk space or permissions, and "
+            "try again"
         ) from error
 
 
@@ -159,6 +168,11 @@ def _require_free(place: _Place, *, replace: bool) -> None:
         database = connect(place.settings.url, wait_seconds=5)
         try:
             taken += _rows_in(database)
+        except DatabaseError as error:
+            # What is damaged is what backups are for; it is kept aside, as every other.
+            if file is None or isinstance(error, OperationalError):
+                raise
+            taken.insert(0, f"{file.name}, which is damaged")
         finally:
             database.dispose()
     if taken and not replace:
@@ -285,7 +299,7 @@ def _into_sqlite(checked: Checked, place: _Place, say: Say) -> Restored:
     # Beside the file that it becomes, which may lie on another disk than the data folder.
     made = final.with_name(f"{STAGING}{place.stamp}-{final.name}")
     try:
-        database = connect(f"sqlite:///{made}")
+        database = connect(URL.create("sqlite", database=str(made)))
         try:
             _load(checked, database.write, say)
             with database.read() as connection:

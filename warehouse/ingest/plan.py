@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import URL, Connection, inspect
 
 from warehouse.engine import Database, connect
 from warehouse.ingest import staging
@@ -92,8 +92,9 @@ def _rows(database: Database) -> Iterator[Database]:
         known = database
     elif Path(file).exists():
         # Not even a checkpoint: what earlier writers left in the log stays there.
-        mode = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
-        known = connect(f"sqlite:///file:{quote(str(Path(file).absolute()))}?{mode}&uri=true", pool_size=1)
+        mode = {"mode": "ro"} if Path(f"{file}-wal").exists() else {"immutable": "1"}
+        uri = f"file:{quote(str(Path(file).absolute()))}"
+        known = connect(URL.create("sqlite", database=uri, query={**mode, "uri": "true"}), pool_size=1)
     else:
         known = _empty()
     try:

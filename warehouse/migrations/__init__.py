@@ -81,7 +81,18 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
 
 def upgrade_on(connection: Connection, revision: str = "head") -> None:
-    """Bring a database up to a revision in the transaction of the caller."""
+    """Bring a database up to a revision in the transaction of the caller.
+
+    Raises:
+        SchemaError: it is empty, and of an encoding that some of what is written would not fit into.
+    """
+    if connection.dialect.name != "sqlite" and revision_on(connection) is None:
+        encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+        if encoding != "UTF8":
+            raise SchemaError(
+                f"the database {connection.engine.url!r} has the encoding {encoding}: make one with CREATE DATABASE … "
+                "ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0"
+            )
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

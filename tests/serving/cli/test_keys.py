@@ -48,3 +48,13 @@ def test_another_signing_secret_is_made(run: Run, tmp_path: Path) -> None:
 
 def test_the_roles_are_those_of_the_settings() -> None:
     assert [role.value for role in _Role] == [role.value for role in Role]
+
+
+def test_a_key_that_its_file_does_not_get_is_not_shown(run: Run, tmp_path: Path) -> None:
+    # Beside a name of this length nobody can make the new file, not even root.
+    file = tmp_path / ("k" * 250)
+    file.write_text("bob:reader:key-of-bob\n")
+    refused = run("keys", "--new", "ann", LORA_MANAGER_API_KEYS_FILE=str(file))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no new key" in refused.stderr
+    assert file.read_text() == "bob:reader:key-of-bob\n"

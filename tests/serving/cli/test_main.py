@@ -81,6 +81,7 @@ def test_version(run: Run) -> None:
         (("status",), {"LORA_MANAGER_DEVICE": "abacus"}, 2, "LORA_MANAGER_DEVICE"),
         (("upgrade",), {"LORA_MANAGER_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, 1, "database does not answer"),
         (("upgrade",), {"LORA_MANAGER_DATABASE_URL": "no url"}, 2, "LORA_MANAGER_DATABASE_URL"),
+        (("upgrade",), {"LORA_MANAGER_DATABASE_URL": "mysql://x/y"}, 2, "LORA_MANAGER_DATABASE_URL"),
         (("upgrade",), {"LORA_MANAGER_DATA_DIR": "/proc/nowhere"}, 1, "/proc/nowhere"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 
 from serving.cli.errors import CommandError
 from serving.cli.processes import Identity
-from serving.cli.running import RunFolder
+from serving.cli.running import RunFolder, not_restored
+from warehouse.folders import held
 
 
 def test_a_second_one_is_refused_while_the_first_lives(tmp_path: Path) -> None:
@@ -61,3 +62,13 @@ def test_the_stamp_survives(tmp_path: Path) -> None:
         folder.write_stamp({"signature": "abc"})
     assert RunFolder(tmp_path).stamp() == {"signature": "abc"}
     assert json.loads((tmp_path / "run" / "pipeline.json").read_text()) == {"signature": "abc"}
+
+
+def test_none_starts_while_a_backup_is_restored(tmp_path: Path) -> None:
+    with held(tmp_path, alone=True) as has_it:
+        assert has_it
+        with pytest.raises(CommandError, match="being restored"), RunFolder(tmp_path).hold():
+            pass
+    # The API of an `up` is a process of its own.
+    with RunFolder(tmp_path).hold(), not_restored(tmp_path), held(tmp_path, alone=True) as has_it:
+        assert not has_it

@@ -203,6 +203,49 @@ def test_what_is_there_is_refused_or_kept_aside(dialect: str, filled: Callable[[
     assert notes == ["later"]
 
 
+@pytest.mark.parametrize("at", [0, 100])
+def test_a_damaged_database_is_replaced_and_kept_aside(at: int, filled: Callable[[str], System]) -> None:
+    system = filled("sqlite")
+    before = digests(system.database)
+    file = make_backup(system.database, system.settings, system.settings.data_dir.parent / "b.tar").path
+    system.database.dispose()
+    database = system.settings.data_dir / "warehouse.sqlite3"
+    damaged = bytearray(database.read_bytes())
+    damaged[at : at + 32_768] = b"damaged " * 4096
+    # Another file, without a log: what this process still has open of the first one is not asked.
+    for end in ("", "-wal", "-shm"):
+        database.with_name(f"{database.name}{end}").unlink(missing_ok=True)
+    database.write_bytes(damaged)
+    with pytest.raises(BackupError, match=r"warehouse.sqlite3, which is damaged.*--replace"):
+        restore_backup(system.settings, file)
+    restored = restore_backup(system.settings, file, replace=True)
+    after = digests(system.database)
+    assert {name for name in before if before[name] != after[name]} == PUBLISHED
+    assert (Path(restored.aside[0]) / "warehouse.sqlite3").read_bytes() == damaged
+
+
+def test_one_restoration_at_a_time(filled: Callable[[str], System]) -> None:
+    system = filled("sqlite")
+    before = digests(system.database)
+    file = make_backup(system.database, system.settings, system.settings.data_dir.parent / "b.tar").path
+    refused: list[str] = []
+
+    def second() -> None:
+        with pytest.raises(BackupError, match="another restoration works on") as caught:
+            restore_backup(system.settings, file, replace=True)
+        refused.append(str(caught.value))
+
+    def say(what: str) -> None:
+        if what == "restoring the files":
+            second()
+
+    system.database.dispose()
+    restore_backup(system.settings, file, replace=True, say=say)
+    assert len(refused) == 1
+    after = digests(system.database)
+    assert {name for name in before if before[name] != after[name]} == PUBLISHED
+
+
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_one_that_is_not_whole_touches_nothing(dialect: str, filled: Callable[[str], System], make: Make) -> None:
     system = filled("sqlite")
@@ -416,6 +459,19 @@ def test_a_folder_gives_a_name_and_a_file_is_not_overwritten(sqlite_database: Da
     assert make_backup(sqlite_database, settings, tmp_path / "data" / "second.tar").files == 0
 
 
+def test_of_two_that_get_one_name_at_once_the_first_stays(sqlite_database: Database, tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+
+    def overtake(what: str) -> None:
+        if what == "reading it again":
+            (tmp_path / "b.tar").write_bytes(b"another one")
+
+    with pytest.raises(BackupError, match="is there already"):
+        make_backup(sqlite_database, settings, tmp_path / "b.tar", say=overtake)
+    assert (tmp_path / "b.tar").read_bytes() == b"another one"
+    assert [path.name for path in tmp_path.glob("*b.tar*")] == ["b.tar"]
+
+
 def test_of_dagster_the_configuration_is_kept_and_the_history_if_wanted(
     sqlite_database: Database, make: Make, tmp_path: Path
 ) -> None:
@@ -452,6 +508,31 @@ def test_libraries_in_the_data_folder_are_not_backed_up(sqlite_database: Databas
     made = make_backup(sqlite_database, settings, tmp_path / "b.tar")
     files = [name for name in check(made.path).manifest.members if name.startswith("files/")]
     assert files == ["files/sample-library/a.safetensors"]
+
+
+def test_a_backup_in_the_data_folder_is_in_no_other(sqlite_database: Database, tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+    first = make_backup(sqlite_database, settings, settings.data_dir / "own" / "before").path
+    shutil.copy(first, settings.data_dir / "copied.tar")
+    second = make_backup(sqlite_database, settings, settings.data_dir / "after.tar")
+    assert [name for name in check(second.path).manifest.members if name.startswith("files/")] == []
+
+
+def test_a_folder_that_cannot_be_listed_is_not_left_out(sqlite_database: Database, tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+    top = settings.data_dir / "pictures"
+    top.mkdir(parents=True)
+    # Deeper than a path may be long, which also stops those that no permission does.
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=here)
+        inner = os.open("x" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    with pytest.raises(BackupError, match=r"not written: File name too long: .*pictures/xxx.*Nothing of it is left"):
+        make_backup(sqlite_database, settings, tmp_path / "b.tar")
+    assert not list(tmp_path.glob("*.tar*"))
 
 
 def test_a_tuned_encoder_comes_back_and_stays_in_use(make: Make) -> None:

@@ -1,8 +1,9 @@
 import hashlib
 from pathlib import Path
 
+from tests.databases import migrated_sqlite
 from tests.warehouse.ingest.library import Library, model, version, weights
-from warehouse.engine import connect
+from warehouse.engine import connect, open_database
 from warehouse.ingest import library_signature, plan_sync
 from warehouse.settings import Settings
 
@@ -47,6 +48,19 @@ def test_a_dry_run_before_there_is_a_database(tmp_path: Path, settings: Settings
     plan = plan_sync(database, settings, [root])
     assert plan.counts == {"new": 1}
     assert list((tmp_path / "state").iterdir()) == []
+    database.dispose()
+
+
+def test_a_dry_run_finds_a_database_whose_path_means_something_in_a_url(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path / "100% a#b")
+    settings.data_dir.mkdir()
+    (tmp_path / "library").mkdir()
+    migrated_sqlite(settings.data_dir / "warehouse.sqlite3")
+    database = open_database(settings)
+    library = Library(tmp_path / "library", database, settings)
+    library.write("a.safetensors", weights(1))
+    library.sync()
+    assert plan_sync(database, settings, [library.root]).unchanged == 1
     database.dispose()
 
 
