@@ -90,6 +90,8 @@ def learn(
             with tempfile.TemporaryDirectory(prefix="lora-manager-learning-") as folder:
                 library = Library(connection, settings, questions, Path(folder), shown)
                 choices += _choices(library, questions, models, shown)
+    if not choices:
+        raise NothingToAskError("no example prompt of the part that is learned on finds its adapter")
     fitted = _fit(choices)
     scale = fusion.SCALE / max(float(fitted[-1]), 1e-9)
     weights = {field: float(f"{weight * scale / _UNIT:.2g}") for field, weight in zip(_FIELDS, fitted, strict=False)}
@@ -108,7 +110,8 @@ def _choices(library: Library, questions: Questions, models: Mapping[int, str], 
         for query, each in zip(questions.queries, asked, strict=True):
             for importance, fields, spaces in ways:
                 features, right = _candidates(library, each, adapters[query.model], fields, spaces)
-                choices.append(_Choice(features, right, importance * _IMPORTANCE[variant]))
+                if right.any():
+                    choices.append(_Choice(features, right, importance * _IMPORTANCE[variant]))
             shown.advance(1)
     return choices
 
@@ -123,20 +126,25 @@ def _adapters_of(models: Mapping[int, str]) -> dict[str, list[int]]:
 def _candidates(
     library: Library, asked: Asked, right: Sequence[int], fields: Sequence[Field], spaces: Mapping[SpaceName, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The features of what a question finds and of what it should find, 0 in the fields that are not looked at."""
+    """The features of the best that a question finds so far, 0 in the fields that are not looked at; which are right.
+
+    What is hopelessly behind competes with nobody, and where that is the right one, nothing can be learned from it.
+    """
     import numpy as np
 
     similarities = library.similarities(asked.vectors, spaces)
     weights = {field: index.WEIGHTS[field] for field in fields}
     hits = library.words.search(asked.terms, 2 * POOL, weights=weights)
-    candidates = sorted({*right, *library.nearest(similarities, POOL), *(hit.number for hit in hits)})
+    candidates = sorted({*library.nearest(similarities, POOL), *(hit.number for hit in hits)})
     features = np.zeros((len(candidates), len(_FIELDS) + 1))
     for field in fields:
         scores = library.words.score(asked.terms, candidates, weights={field: 1.0})
         features[:, _FIELDS.index(field)] = [scores.get(number, 0.0) / _UNIT for number in candidates]
     near = [min(_NEAREST_SIMILARITY, library.similarity(similarities, number)) for number in candidates]
     features[:, -1] = -np.log1p(-np.array(near))
-    return features, np.isin(candidates, right)
+    so_far = np.array([*(_UNIT * index.WEIGHTS[field] for field in _FIELDS), fusion.SCALE])
+    best = np.argsort(-(features @ so_far), kind="stable")[: 2 * POOL]
+    return features[best], np.isin(np.array(candidates)[best], right)
 
 
 def _fit(choices: Sequence[_Choice]) -> NDArray[np.float64]:

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     import tantivy
 
 WEIGHTS: Mapping[Field, float] = {
-    "name": 0.14,
-    "phrases": 0.21,
-    "described": 0.070,
-    "words": 0.066,
-    "pairs": 0.11,
-    "fragments": 0.18,
+    "name": 0.15,
+    "phrases": 0.24,
+    "described": 0.072,
+    "words": 0.059,
+    "pairs": 0.12,
+    "fragments": 0.2,
 }
 """What the BM25 score of a field is worth, where `fusion.SCALE` weighs as much as −log(1 − similarity) = 1.
 
