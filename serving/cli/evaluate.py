@@ -66,8 +66,7 @@ def _show(found: "Report | Learned") -> None:
     from warehouse.evaluation.learning import Learned
 
     if isinstance(found, Learned):
-        rows = [*found.weights.items(), ("scale", found.scale)]
-        show_table(["field", "weight"], rows, title=f"Learned on {found.questions:,} prompts")
+        show_table(["field", "weight"], [*found.weights.items()], title=f"Learned on {found.questions:,} prompts")
         return
     title = f"{found.queries:,} prompts of {found.models:,} models ({found.part}), {found.adapters:,} adapters"
     note(f"{title}; searched in {found.seconds:.0f} s. In brackets: 95 % of resamples of the models.")

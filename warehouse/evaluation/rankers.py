@@ -43,8 +43,8 @@ _FACTS: Mapping[Field, float] = {"named": 1.0}
 """The weights of BM25 in the baselines' index: over the facts …"""
 _FACTS_AND_PROMPTS: Mapping[Field, float] = {"words": 1.0}
 """… and over the facts with the other prompts."""
-_WITHHELD: Mapping[Field, float] = {field: index.WEIGHTS[field] for field in ("named", "described")}
-"""The fields that have nothing of example prompts."""
+FACTS_ALONE: tuple[Field, ...] = ("name", "phrases", "described")
+"""The fields with a weight that have nothing of example prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,26 +202,28 @@ def _baseline(document: Document) -> Document:
     return Document(
         document.number,
         None,
-        {"named": said, "described": [], "words": [*said, *terms["words"]], "pairs": [], "fragments": []},
+        {**{field: [] for field in tokens.FIELDS}, "named": said, "words": [*said, *terms["words"]]},
     )
 
 
 def rankers(library: Library) -> dict[str, Ranker]:
     """Every way to answer by what it is called: ours, the same without example prompts, its parts, the baselines."""
     served = prompt_weights()
-    facts_alone: dict[SpaceName, float] = {
-        space: weight for space, weight in served.items() if space is not SpaceName.ARTISTIC
-    }
     semantic = {SpaceName.SEMANTIC: 1.0}
     return {
         OURS: _fused(library, index.WEIGHTS, served),
-        WITHHELD: _fused(library, _WITHHELD, facts_alone),
+        WITHHELD: _fused(library, {field: index.WEIGHTS[field] for field in FACTS_ALONE}, without_examples(served)),
         "words alone": _by_words(library.words, index.WEIGHTS),
         "vectors alone": _by_vectors(library, served),
         BASELINES[0]: lambda asked: library.nearest(library.similarities(asked.plain, semantic), 2 * POOL),
         BASELINES[1]: _by_words(library.baselines, _FACTS),
         BASELINES[2]: _by_words(library.baselines, _FACTS_AND_PROMPTS),
     }
+
+
+def without_examples(spaces: Mapping[SpaceName, float]) -> dict[SpaceName, float]:
+    """The weights of the spaces that have nothing of example prompts."""
+    return {space: weight for space, weight in spaces.items() if space is not SpaceName.ARTISTIC}
 
 
 OURS = "as recommended"

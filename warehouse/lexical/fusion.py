@@ -3,7 +3,7 @@
 import math
 
 SCALE = 2.8
-"""Nats of evidence that weigh as much as a similarity of 1 − 1/e: learned with the weights of the fields."""
+"""The score that weighs as much as a similarity of 1 − 1/e: the unit in which the weights of the fields are learned."""
 
 NEAR, FOUND, DEEP = 16, 32, 100
 """Candidates for a prompt: the nearest by vectors, the best by words, and how far down the words' scores are known.

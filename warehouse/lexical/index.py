@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     import tantivy
 
 WEIGHTS: Mapping[Field, float] = {
-    "named": 0.081,
-    "described": 0.0075,
-    "words": 0.096,
-    "pairs": 0.048,
-    "fragments": 0.071,
+    "name": 0.15,
+    "phrases": 0.24,
+    "described": 0.072,
+    "words": 0.059,
+    "pairs": 0.12,
+    "fragments": 0.2,
 }
-"""What the BM25 score of a field is worth, in nats of the odds that the adapter is the one that is meant.
+"""What the BM25 score of a field is worth, where `fusion.SCALE` weighs as much as −log(1 − similarity) = 1.
 
-Learned by `lora-manager evaluate --learn --queries 400 --seed 1` on half of the models of 1,144 real documents, with
-`fusion.SCALE`; on the other half recall@10 was 0.952, and 0.807 with the trigger words removed.
+Learned by `lora-manager evaluate --learn --queries 1500` on half of the models of 1,144 real documents; what it finds
+on the other half stands in docs/recommendations.md.
 """
 
 _K1, _B = 1.2, 0.75
@@ -121,8 +122,12 @@ def _lockable(folder: Path) -> Iterator[Path]:
 class LexicalIndex:
     """An open index; safe to ask from several threads. Whatever is asked raises OSError where it meets damage."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, weights: Mapping[Field, float] = WEIGHTS) -> None:
         """Open what is in the folder.
+
+        Args:
+            weights: of fields that it has, where a question names none: one that was published is asked with those of
+                its time, which may have known other fields.
 
         Raises:
             OSError: there is no index, or it is damaged.
@@ -135,12 +140,13 @@ class LexicalIndex:
                 # The files never change, so nothing needs to watch them.
                 opened.config_reader("manual")
                 self._searcher = opened.searcher()
-                for field in FIELDS:
+                for field in ("named", *weights):
                     # Some files of a field are opened by its first question, too late to be found gone.
                     self._searcher.doc_freq(field, "a")
         except ValueError as error:
             raise OSError(f"the word index in {folder} cannot be opened: {error}") from error
         self._folder = folder
+        self._weights = weights
         self._schema = opened.schema
         self.count: int = self._searcher.num_docs
         self.is_damaged = False
@@ -152,22 +158,22 @@ class LexicalIndex:
         k: int,
         *,
         base_model: str | None = None,
-        weights: Mapping[Field, float] = WEIGHTS,
+        weights: Mapping[Field, float] | None = None,
     ) -> list[Hit]:
         """The `k` best adapters, of a base model where one is given; the best first, equals by number."""
-        wanted = self._wanted(terms, weights)
+        wanted = self._wanted(terms, self._weights if weights is None else weights)
         if not wanted or k < 1:
             return []
         required = [] if base_model is None else [self._term(_BASE_MODEL, base_model)]
         return self._ask(wanted, required, k)
 
     def score(
-        self, terms: Terms, numbers: Sequence[int], *, weights: Mapping[Field, float] = WEIGHTS
+        self, terms: Terms, numbers: Sequence[int], *, weights: Mapping[Field, float] | None = None
     ) -> dict[int, float]:
         """The scores of given adapters, by number; those that have none of the terms are left out."""
         import tantivy
 
-        wanted = self._wanted(terms, weights)
+        wanted = self._wanted(terms, self._weights if weights is None else weights)
         if not wanted or not numbers:
             return {}
         among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
@@ -198,15 +204,14 @@ class LexicalIndex:
         terms: Terms,
         documents: Sequence[Document],
         lengths: Mapping[Field, float],
-        *,
-        weights: Mapping[Field, float] = WEIGHTS,
     ) -> dict[int, float]:
         """The scores that documents would have in this index, by number: for adapters that are newer than it.
 
         Args:
             lengths: terms that its documents have of each field, on average.
         """
-        rarity = {field: {term: self._rarity(field, term) for term in terms.get(field, ())} for field in FIELDS}
+        weights = self._weights
+        rarity = {field: {term: self._rarity(field, term) for term in terms.get(field, ())} for field in weights}
         return {document.number: _bm25(document, rarity, lengths, weights) for document in documents}
 
     def _rarity(self, field: Field, term: str) -> float:
@@ -223,8 +228,8 @@ class LexicalIndex:
 
         return [
             tantivy.Query.boost_query(self._term(field, term), weights[field])
-            for field in FIELDS
-            if weights.get(field)
+            for field in weights
+            if weights[field]
             for term in terms.get(field, ())
         ]
 
@@ -272,7 +277,7 @@ def _bm25(
 ) -> float:
     """The formula of Tantivy: Robertson and Zaragoza, 2009, at its usual constants."""
     score = 0.0
-    for field in FIELDS:
+    for field in weights:
         counts = document.counts[field]
         damping = _K1 * (1 - _B + _B * len(document.terms[field]) / max(1.0, lengths.get(field, 1.0)))
         # Sorted, so that a sum does not depend on the order of a set.

@@ -67,7 +67,7 @@ class _Open:
         manifest = published.manifest
         return cls(
             pk=published.pk,
-            index=LexicalIndex(published.path / INDEX_FOLDER),
+            index=LexicalIndex(published.path / INDEX_FOLDER, manifest["weights"]),
             lengths=manifest["lengths"],
             indexed=load_states(published.path),
             since=datetime.fromisoformat(manifest["read_at"]),

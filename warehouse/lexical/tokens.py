@@ -1,13 +1,15 @@
-"""What is looked for: adapters and prompts as the terms of five fields. Pure; versioned.
+"""What is looked for: adapters and prompts as the terms of seven fields. Pure; versioned.
 
-`named` has the words by which an adapter is called (name, tags, trigger words), `described` those of its
-description. The example prompts give `words`, `pairs` of words in sequence, and `fragments`: the parts between commas
-as they were written, with weights and brackets, for people write the same ones again and again.
+`name` has the words of an adapter's name, `phrases` its trigger words as wholes (the parts between commas), for half a
+trigger is a word like any other; `named` has the words of both and of its tags, `described` those of its description.
+The example prompts give `words`, `pairs` of words in sequence, and `fragments`: the parts between commas as they were
+written, with weights and brackets, for people write the same ones again and again. Words on both sides of the adapter's
+own trigger words are a pair too: prompts of people who do not know these have nothing between.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -16,9 +18,9 @@ from typing import Literal
 from warehouse import fulltext, prompts
 from warehouse.vectors.facts import AdapterFacts
 
-Field = Literal["named", "described", "words", "pairs", "fragments"]
-FIELDS: tuple[Field, ...] = ("named", "described", "words", "pairs", "fragments")
-VERSION = "1"
+Field = Literal["named", "described", "words", "pairs", "fragments", "name", "phrases"]
+FIELDS: tuple[Field, ...] = ("named", "described", "words", "pairs", "fragments", "name", "phrases")
+VERSION = "2"
 """Changed whenever the same facts would give other terms."""
 
 MAX_PROMPTS = 64
@@ -29,6 +31,9 @@ MAX_DESCRIPTION = 3_000
 """Characters of a description: what tells adapters apart comes before the change log."""
 MAX_TRAINING_TAGS = 100
 _MAX_FRAGMENT = 200
+_MAX_PHRASE_WORDS = 12
+_MAX_RUN = prompts.MAX_PHRASE_WORDS
+"""Words in sequence that are asked for as a trigger; longer ones where nothing else stands between two commas."""
 _SPACE = re.compile(r"\s+")
 
 Terms = Mapping[Field, list[str]]
@@ -54,11 +59,13 @@ def document(number: int, facts: AdapterFacts) -> Document:
     words: list[str] = []
     pairs: list[str] = []
     fragments: list[str] = []
+    triggers = _triggers(facts)
     for text in _prompts(facts):
         parsed = prompts.parse(text)
         own = _words(parsed.pieces)
         words += own
         pairs += _pairs(own)
+        pairs += _pairs_across(own, triggers)
         fragments += _fragments(parsed.written)
     terms: Terms = {
         "named": list(_named(facts)),
@@ -66,6 +73,8 @@ def document(number: int, facts: AdapterFacts) -> Document:
         "words": words,
         "pairs": pairs,
         "fragments": fragments,
+        "name": _words([prompts.plain(facts.name)]),
+        "phrases": ["_".join(trigger) for trigger in triggers if len(trigger) <= _MAX_PHRASE_WORDS],
     }
     return Document(number, facts.base_model, terms)
 
@@ -73,7 +82,8 @@ def document(number: int, facts: AdapterFacts) -> Document:
 def asked(prompt: prompts.Prompt) -> Terms:
     """The terms that a prompt asks for, each once and at most `MAX_TERMS` of a field. Function words are asked of
     example prompts alone: whoever writes "with" writes like others who do, and is not called so."""
-    own = _words(prompt.pieces)
+    pieces = [_words([piece]) for piece in prompt.pieces]
+    own = [word for piece in pieces for word in piece]
     words, pairs = _once(own), _once(_pairs(own))
     telling = [word for word in words if word not in prompts.FUNCTION_WORDS]
     return {
@@ -82,6 +92,8 @@ def asked(prompt: prompts.Prompt) -> Terms:
         "words": words,
         "pairs": pairs,
         "fragments": _once(_fragments(prompt.written)),
+        "name": telling,
+        "phrases": _once(_runs(pieces)),
     }
 
 
@@ -103,8 +115,48 @@ def _words(texts: Iterable[str]) -> list[str]:
     return [word for text in texts for word in fulltext.segment(text).split()]
 
 
-def _pairs(words: list[str]) -> list[str]:
+def _pairs(words: Sequence[str]) -> list[str]:
     return [f"{one}_{other}" for one, other in pairwise(words)]
+
+
+def _triggers(facts: AdapterFacts) -> list[tuple[str, ...]]:
+    """The trigger words of an adapter, word by word: whole groups and their parts between commas, each once."""
+    found: dict[tuple[str, ...], None] = {}
+    for group in (*facts.trained_words, *facts.triggers, facts.activation_text or ""):
+        parts = [tuple(_words([part])) for part in prompts.plain(group).split(",")]
+        found |= dict.fromkeys([tuple(word for part in parts for word in part), *parts])
+    found.pop((), None)
+    return list(found)
+
+
+def _pairs_across(words: Sequence[str], triggers: Iterable[tuple[str, ...]]) -> list[str]:
+    """The pairs of words in sequence that there are without trigger words and not with them."""
+    starting: dict[str, list[tuple[str, ...]]] = {}
+    for trigger in triggers:
+        starting.setdefault(trigger[0], []).append(trigger)
+    left: list[str] = []
+    place = 0
+    while place < len(words):
+        here = starting.get(words[place], ())
+        length = max((len(each) for each in here if tuple(words[place : place + len(each)]) == each), default=0)
+        if not length:
+            left.append(words[place])
+        place += length or 1
+    if len(left) == len(words):
+        return []
+    known = set(_pairs(words))
+    return [pair for pair in _pairs(left) if pair not in known]
+
+
+def _runs(pieces: Iterable[Sequence[str]]) -> list[str]:
+    """What of the parts of a prompt could be a trigger: short runs of words, and parts that are not long."""
+    found: list[str] = []
+    for words in pieces:
+        if _MAX_RUN < len(words) <= _MAX_PHRASE_WORDS:
+            found.append("_".join(words))
+        for length in range(min(_MAX_RUN, len(words)), 0, -1):
+            found += ["_".join(words[start : start + length]) for start in range(len(words) - length + 1)]
+    return [run for run in found if run not in prompts.FUNCTION_WORDS]
 
 
 def fragment(written: str) -> str:

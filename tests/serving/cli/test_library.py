@@ -268,7 +268,7 @@ def test_evaluating_for_people_and_for_programs(library: Library) -> None:
 
 def test_learning_prints_a_weight_for_each_field(library: Library) -> None:
     learned = json.loads(library.run("evaluate", "--learn", "--queries", "20", "--json").stdout)
-    assert set(learned["weights"]) == {"named", "described", "words", "pairs", "fragments"}
+    assert set(learned["weights"]) == {"name", "phrases", "described", "words", "pairs", "fragments"}
 
 
 def test_only_a_part_that_there_is_can_be_evaluated(library: Library) -> None:

@@ -81,7 +81,7 @@ def test_learning_finds_what_tells_adapters_apart(library: Database, settings: S
     assert learned.questions <= 20
     assert all(weight >= 0 for weight in learned.weights.values())
     # Descriptions are all the same here.
-    assert learned.weights["named"] > 0.0
+    assert learned.weights["phrases"] > 0.0
 
 
 def test_the_rank_is_among_models() -> None:

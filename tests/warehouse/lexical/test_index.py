@@ -7,7 +7,7 @@ import pytest
 from warehouse import prompts
 from warehouse.lexical import index, tokens
 from warehouse.lexical.index import LexicalIndex
-from warehouse.lexical.tokens import FIELDS, Document, Terms
+from warehouse.lexical.tokens import FIELDS, Document, Field, Terms
 from warehouse.vectors.facts import AdapterFacts
 
 
@@ -64,6 +64,28 @@ def test_given_adapters_score_as_in_a_search(folder: Path) -> None:
 
 def test_only_fields_with_a_weight_count(folder: Path) -> None:
     assert [hit.number for hit in LexicalIndex(folder).search(asked("red sky"), 5, weights={"named": 1.0})] == []
+
+
+def test_a_whole_trigger_says_more_than_its_words(tmp_path: Path) -> None:
+    whole, parts = (
+        tokens.document(number, AdapterFacts(name="x", trained_words=(text,)))
+        for number, text in ((1, "red sky"), (2, "sky, red"))
+    )
+    index.write(tmp_path, [parts, whole, *LIBRARY[3:]], expected=2)
+    assert LexicalIndex(tmp_path).search(asked("a red sky"), 5)[0].number == 1
+
+
+def test_an_index_of_an_earlier_version_is_asked_with_its_own_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier: tuple[Field, ...] = ("named", "described", "words", "pairs", "fragments")
+    with monkeypatch.context() as patched:
+        patched.setattr(index, "FIELDS", earlier)
+        index.write(tmp_path, LIBRARY, expected=len(LIBRARY))
+    opened = LexicalIndex(tmp_path, dict.fromkeys(earlier, 0.1))
+    assert [hit.number for hit in opened.search(asked("a dragon in ink"), 2)] == [1, 2]
+    assert opened.score_beside(asked("a dragon in ink"), LIBRARY[:1], {})[1] > 0
+    assert opened.count_of("named", "ink") == 2
 
 
 def test_a_document_beside_the_index_scores_as_one_in_it(folder: Path) -> None:

@@ -55,9 +55,26 @@ def test_function_words_are_asked_of_example_prompts_alone() -> None:
     assert terms["words"] == ["a", "girl", "with", "an", "umbrella"]
 
 
+def test_trigger_words_are_phrases_and_a_prompt_asks_for_every_short_run() -> None:
+    facts = AdapterFacts(name="Ink", trained_words=("Ink Dragon, red sky",), triggers=("inkstyle",), tags=("style",))
+    terms = tokens.document(7, facts).terms
+    assert terms["phrases"] == ["ink_dragon_red_sky", "ink_dragon", "red_sky", "inkstyle"]
+    assert terms["name"] == ["ink"]
+    runs = asked("an ink dragon, (red sky:1.2)")["phrases"]
+    assert {"ink_dragon", "red_sky", "dragon"} <= set(runs)
+    assert not {"an", "dragon_red"} & set(runs), "nothing goes beyond a comma, nor is a function word a trigger"
+
+
+def test_words_around_a_trigger_word_are_a_pair_too() -> None:
+    facts = AdapterFacts(name="x", trained_words=("zqstyle, ink dragon",), prompts=("a zqstyle ink dragon flies",))
+    pairs = tokens.document(7, facts).terms["pairs"]
+    assert pairs == ["a_zqstyle", "zqstyle_ink", "ink_dragon", "dragon_flies", "a_flies"]
+    assert asked("a flies")["pairs"] == ["a_flies"]
+
+
 @given(st.text(st.characters(), max_size=300))
 def test_no_term_has_white_space_or_is_empty(text: str) -> None:
-    facts = AdapterFacts(name=text, description=text, prompts=(text,))
+    facts = AdapterFacts(name=text, description=text, prompts=(text,), triggers=(text[:9],))
     for terms in (asked(text), tokens.document(1, facts).terms):
         assert terms.keys() == set(FIELDS)
         assert all(term and not set(term) & set(" \t\n\r\f\v") for field in FIELDS for term in terms[field])
