@@ -116,6 +116,10 @@ class _Draft:
         self.users = sorted(
             (item for item in statements if not item.record.user.is_empty()), key=lambda item: item.user_rank
         )
+        self.models = [(item.record.model, item.source.path) for item in statements]
+        self.versions = [
+            (item.record.version, item.source.path) for item in statements if item.record.version is not None
+        ]
         self.weight = weight
         self.header = weight.header if weight is not None else None
         self.provenance: dict[str, str] = {}
@@ -123,20 +127,19 @@ class _Draft:
     # Choosing: the first statement that is not empty, with its source.
 
     def model(self, field: str, attribute: str) -> Any:
-        for item in self.statements:
-            value = getattr(item.record.model, attribute)
+        for model, path in self.models:
+            value = getattr(model, attribute)
             if value or _is_stated(value):
-                self.provenance.setdefault(field, item.source.path)
+                self.provenance.setdefault(field, path)
                 return value
         return None
 
     def version(self, field: str, attribute: str) -> Any:
-        for item in self.statements:
-            if item.record.version is not None:
-                value = getattr(item.record.version, attribute)
-                if value or _is_stated(value):
-                    self.provenance.setdefault(field, item.source.path)
-                    return value
+        for version, path in self.versions:
+            value = getattr(version, attribute)
+            if value or _is_stated(value):
+                self.provenance.setdefault(field, path)
+                return value
         return None
 
     def user(self, field: str, attribute: str) -> Any:
@@ -341,11 +344,10 @@ class _Draft:
         return stated.strip()[:_MAX_VISIBILITY] if stated is not None else "Public"
 
     def _base_model(self) -> str | None:
-        for item in self.statements:
-            version = item.record.version
-            stated = version.base_model if version is not None else None
+        for version, path in self.versions:
+            stated = version.base_model
             if stated is not None and stated.strip().casefold() != "unknown":
-                self.provenance["base_model"] = item.source.path
+                self.provenance["base_model"] = path
                 return stated.strip()[:_MAX_BASE_MODEL]
         if self.header is not None:
             return self.from_header("base_model", self.header.base_model)
@@ -364,15 +366,11 @@ class _Draft:
         """The version's file, each of its facts from the best source that states it."""
         name = size = sha256 = url = None
         listed = 0
-        for item in self.statements:
-            version = item.record.version
-            if version is None or not version.files:
-                continue
-            listed += sum(1 for file in version.files if file.name is not None)
+        for version, path in self.versions:
+            listed += len([file for file in version.files if file.name is not None])
             file = choose_file(version.files, self.weight)
             if file is None:
                 continue
-            path = item.source.path
             name = name or self._taken("primary_file_name", file.name, path)
             size = size or self._taken("primary_file_size_kb", file.size_kb, path)
             sha256 = sha256 or self._taken("primary_file_sha256", file.hashes.get("sha256"), path)
@@ -388,8 +386,7 @@ class _Draft:
 
     def _note_no_weight_file(self) -> None:
         path = self.statements[0].source.path
-        version = next((item.record.version for item in self.statements if item.record.version is not None), None)
-        label = (version.name if version is not None else None) or "a version without a name"
+        label = self.versions[0][0].name or "a version without a name"
         self.builder.findings.append(
             Finding(
                 code=FindingCode.NO_WEIGHT_FILE_CLAIMED,
@@ -426,10 +423,7 @@ class _Draft:
         return list(self.version("examples", "examples") or ())
 
     def _identity(self, name: str, version_id: int | None) -> Identity:
-        claims = [
-            file for item in self.statements if item.record.version is not None for file in item.record.version.files
-        ]
-        claims = [file for file in claims if is_weight_claim(file)]
+        claims = [file for version, _ in self.versions for file in version.files if is_weight_claim(file)]
         files = [file.name for file in claims if file.name is not None]
         hashes = [digest for file in claims for kind, digest in file.hashes.items() if kind != "crc32"]
         if self.weight is not None:
@@ -465,13 +459,12 @@ class _Draft:
             "allow_different_license": None,
             "text": None,
         }
-        for item in self.statements:
-            stated = item.record.model.licence
+        for model, path in self.models:
             for key in result:
-                value = getattr(stated, key)
+                value = getattr(model.licence, key)
                 if result[key] is None and value is not None:
                     result[key] = list(value) if isinstance(value, tuple) else value
-                    self.provenance.setdefault("licence", item.source.path)
+                    self.provenance.setdefault("licence", path)
         if result["text"] is None and self.header is not None:
             result["text"] = self.from_header("licence", self.header.license)
         return result if any(value is not None for value in result.values()) else None
