@@ -6,6 +6,7 @@ Belongs here: the loop. Does not: the frames (`calls`), nor the computations. It
 import gc
 import os
 import sys
+from contextlib import suppress
 
 import msgspec
 
@@ -27,7 +28,7 @@ def _answer(frame: bytes) -> bytes:
 
 def main() -> None:
     """Answer frames until standard input ends."""
-    if hasattr(os, "nice"):
+    with suppress(OSError):
         os.nice(_NICENESS)
     # Records hold no cycles, but so many containers that looking for some takes a fifth of the time.
     gc.freeze()
