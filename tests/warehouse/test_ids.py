@@ -3,7 +3,7 @@ import uuid
 
 import pytest
 
-from warehouse.ids import canonical, new_id
+from warehouse.ids import canonical, new_id, new_ids
 
 
 def test_ids_are_uuids_of_version_7_in_order_of_birth() -> None:
@@ -14,6 +14,17 @@ def test_ids_are_uuids_of_version_7_in_order_of_birth() -> None:
     assert uuid.UUID(first).variant == uuid.RFC_4122
     assert first < second
     assert len({new_id() for _ in range(10_000)}) == 10_000
+
+
+def test_ids_that_are_made_together_are_in_order_and_each_its_own() -> None:
+    before, together, after = new_id(), new_ids(10_000), new_ids(0)
+    assert after == []
+    assert together == sorted(set(together))
+    assert len(together) == 10_000
+    assert before[:13] <= together[0][:13]
+    assert {(uuid.UUID(one).version, uuid.UUID(one).variant) for one in together} == {(7, uuid.RFC_4122)}
+    # Every digit that is not fixed takes all of its values.
+    assert [len({one[place] for one in together}) for place in (15, 19, 24, 35)] == [16, 4, 16, 16]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ documents of one bundle.
 """
 
 from warehouse.civitai.documents import read_document
+from warehouse.civitai.drafts import assess
 from warehouse.civitai.facts import AdapterDraft, BundleFacts, Finding, Merged, Source, WeightFacts
 from warehouse.civitai.markup import html_to_text, sanitise_html
-from warehouse.civitai.merge import merge
+from warehouse.civitai.merge import decide, merge
 from warehouse.civitai.records import Complaint, Example, FileClaim, Reading, Record
 from warehouse.civitai.verdicts import (
     ComplaintCode,
@@ -38,6 +39,8 @@ __all__ = [
     "Source",
     "Verdict",
     "WeightFacts",
+    "assess",
+    "decide",
     "html_to_text",
     "merge",
     "read_document",

@@ -2,13 +2,16 @@
 
 `statements` come in order of precedence, so "the first that is not empty" is the rule of every field. What does not
 belong here: which statements speak of which adapter (`merge`).
+
+What follows from the fields of a draft (archetype, strengths, content digest) is `assess`, a step of its own, for
+which the code of the rest need not stay in a processor's cache.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
-import msgspec
+from msgspec.structs import force_setattr
 
 from warehouse.civitai import markup, names, values
 from warehouse.civitai.archetype import Evidence, classify
@@ -19,7 +22,7 @@ from warehouse.civitai.readers.header_dump import phrases, training_facts
 from warehouse.civitai.records import Example, FileClaim, JsonObject
 from warehouse.civitai.resolution import choose_file, is_weight_claim
 from warehouse.civitai.statements import Statement
-from warehouse.civitai.strengths import Identity, Strengths, strengths_of
+from warehouse.civitai.strengths import Identity, strengths_of
 from warehouse.civitai.verdicts import FileState, FindingCode, Severity
 
 HEADER: Final = "header"
@@ -61,9 +64,10 @@ class DraftBuilder:
         file_state: FileState,
         beside_documents: bool = False,
     ) -> AdapterDraft:
-        """The draft of one adapter. Without `file_path` it is the path where the stated file would lie.
+        """The draft of one adapter, but for what `assess` adds.
 
-        With `beside_documents` a version that states no file would lie under the stem of its documents.
+        Without `file_path` it is the path where the stated file would lie. With `beside_documents` a version that
+        states no file would lie under the stem of its documents.
         """
         draft = _Draft(self, statements, weight)
         return draft.finish(source_key, file_path, file_state, beside_documents=beside_documents)
@@ -112,6 +116,10 @@ class _Draft:
         self.users = sorted(
             (item for item in statements if not item.record.user.is_empty()), key=lambda item: item.user_rank
         )
+        self.models = [(item.record.model, item.source.path) for item in statements]
+        self.versions = [
+            (item.record.version, item.source.path) for item in statements if item.record.version is not None
+        ]
         self.weight = weight
         self.header = weight.header if weight is not None else None
         self.provenance: dict[str, str] = {}
@@ -119,20 +127,19 @@ class _Draft:
     # Choosing: the first statement that is not empty, with its source.
 
     def model(self, field: str, attribute: str) -> Any:
-        for item in self.statements:
-            value = getattr(item.record.model, attribute)
+        for model, path in self.models:
+            value = getattr(model, attribute)
             if value or _is_stated(value):
-                self.provenance.setdefault(field, item.source.path)
+                self.provenance.setdefault(field, path)
                 return value
         return None
 
     def version(self, field: str, attribute: str) -> Any:
-        for item in self.statements:
-            if item.record.version is not None:
-                value = getattr(item.record.version, attribute)
-                if value or _is_stated(value):
-                    self.provenance.setdefault(field, item.source.path)
-                    return value
+        for version, path in self.versions:
+            value = getattr(version, attribute)
+            if value or _is_stated(value):
+                self.provenance.setdefault(field, path)
+                return value
         return None
 
     def user(self, field: str, attribute: str) -> Any:
@@ -157,7 +164,7 @@ class _Draft:
     def finish(
         self, source_key: str, file_path: str | None, file_state: FileState, *, beside_documents: bool
     ) -> AdapterDraft:
-        """Decide every field."""
+        """Decide every field that something is stated of."""
         original_name = self._name()
         name = names.clean_name(original_name) or "unnamed"
         version = self._version_name()
@@ -170,16 +177,6 @@ class _Draft:
         stats = self._stats()
         downloads, likes, rating = values.community(stats)
         extra = self._extra(original_name if name != original_name.strip() else None)
-        archetype, confidence = classify(
-            Evidence(
-                name=name,
-                version=version,
-                tags=tags,
-                trained_words=trained_words,
-                description=description_text,
-                training_tags=tuple(extra.get("training_tags", ())),
-            )
-        )
         if file_path is not None:
             file_path = self.builder.take_path(file_path)
         elif file.name is not None and (stated := names.base_name(file.name)) is not None:
@@ -210,8 +207,6 @@ class _Draft:
             favorite=self.user("favorite", "favorite"),
             file_path=file_path,
             file_state=file_state,
-            archetype=archetype,
-            archetype_confidence=confidence,
             base_model=base_model,
             sd_version=self._sd_version(base_model),
             primary_file_name=file.name or self.from_file("primary_file_name", self._measured_name()),
@@ -234,13 +229,10 @@ class _Draft:
             json_file_mtime=_moment(primary.mtime_ns) if primary is not None else None,
             json_file_size=primary.size if primary is not None else None,
             examples=examples,
-            strengths=self._strengths(examples, name, version_id),
+            identity=self._identity(name, version_id) if examples else None,
             provenance=self.provenance,
-            content_digest="",
         )
         self._explain_derived(draft)
-        # Nobody else has the draft yet; a copy of its 45 fields costs more than the digest.
-        msgspec.structs.force_setattr(draft, "content_digest", _content_digest(draft))
         return draft
 
     def _explain_derived(self, draft: AdapterDraft) -> None:
@@ -352,11 +344,10 @@ class _Draft:
         return stated.strip()[:_MAX_VISIBILITY] if stated is not None else "Public"
 
     def _base_model(self) -> str | None:
-        for item in self.statements:
-            version = item.record.version
-            stated = version.base_model if version is not None else None
+        for version, path in self.versions:
+            stated = version.base_model
             if stated is not None and stated.strip().casefold() != "unknown":
-                self.provenance["base_model"] = item.source.path
+                self.provenance["base_model"] = path
                 return stated.strip()[:_MAX_BASE_MODEL]
         if self.header is not None:
             return self.from_header("base_model", self.header.base_model)
@@ -375,15 +366,11 @@ class _Draft:
         """The version's file, each of its facts from the best source that states it."""
         name = size = sha256 = url = None
         listed = 0
-        for item in self.statements:
-            version = item.record.version
-            if version is None or not version.files:
-                continue
-            listed += sum(1 for file in version.files if file.name is not None)
+        for version, path in self.versions:
+            listed += len([file for file in version.files if file.name is not None])
             file = choose_file(version.files, self.weight)
             if file is None:
                 continue
-            path = item.source.path
             name = name or self._taken("primary_file_name", file.name, path)
             size = size or self._taken("primary_file_size_kb", file.size_kb, path)
             sha256 = sha256 or self._taken("primary_file_sha256", file.hashes.get("sha256"), path)
@@ -399,8 +386,7 @@ class _Draft:
 
     def _note_no_weight_file(self) -> None:
         path = self.statements[0].source.path
-        version = next((item.record.version for item in self.statements if item.record.version is not None), None)
-        label = (version.name if version is not None else None) or "a version without a name"
+        label = self.versions[0][0].name or "a version without a name"
         self.builder.findings.append(
             Finding(
                 code=FindingCode.NO_WEIGHT_FILE_CLAIMED,
@@ -436,19 +422,14 @@ class _Draft:
     def _examples(self) -> list[Example]:
         return list(self.version("examples", "examples") or ())
 
-    def _strengths(self, examples: list[Example], name: str, version_id: int | None) -> Strengths | None:
-        if not examples:
-            return None
-        claims = [
-            file for item in self.statements if item.record.version is not None for file in item.record.version.files
-        ]
-        claims = [file for file in claims if is_weight_claim(file)]
+    def _identity(self, name: str, version_id: int | None) -> Identity:
+        claims = [file for version, _ in self.versions for file in version.files if is_weight_claim(file)]
         files = [file.name for file in claims if file.name is not None]
         hashes = [digest for file in claims for kind, digest in file.hashes.items() if kind != "crc32"]
         if self.weight is not None:
             files.append(self.weight.file_name)
             hashes.extend(digest for digest in (self.weight.sha256, self.weight.autov3) if digest is not None)
-        return strengths_of(examples, Identity(name=name, files=files, hashes=hashes, version_id=version_id))
+        return Identity(name=name, files=files, hashes=hashes, version_id=version_id)
 
     def _nsfw_level(self) -> int:
         """The stated mask; in documents older than masks, the levels of the images together, as Civitai computes it."""
@@ -478,13 +459,12 @@ class _Draft:
             "allow_different_license": None,
             "text": None,
         }
-        for item in self.statements:
-            stated = item.record.model.licence
+        for model, path in self.models:
             for key in result:
-                value = getattr(stated, key)
+                value = getattr(model.licence, key)
                 if result[key] is None and value is not None:
                     result[key] = list(value) if isinstance(value, tuple) else value
-                    self.provenance.setdefault("licence", item.source.path)
+                    self.provenance.setdefault("licence", path)
         if result["text"] is None and self.header is not None:
             result["text"] = self.from_header("licence", self.header.license)
         return result if any(value is not None for value in result.values()) else None
@@ -521,6 +501,25 @@ def _moment(mtime_ns: int) -> datetime | None:
         return _EPOCH + timedelta(microseconds=mtime_ns // 1000)
     except OverflowError:
         return None
+
+
+def assess(draft: AdapterDraft) -> None:
+    """Add to a draft what follows from its fields. Nobody else has it yet, and a copy of its 45 fields costs more."""
+    archetype, confidence = classify(
+        Evidence(
+            name=draft.name,
+            version=draft.version,
+            tags=tuple(draft.tags),
+            trained_words=tuple(draft.trained_words),
+            description=draft.description_text,
+            training_tags=tuple(draft.extra.get("training_tags", ())),
+        )
+    )
+    force_setattr(draft, "archetype", archetype)
+    force_setattr(draft, "archetype_confidence", confidence)
+    if draft.identity is not None:
+        force_setattr(draft, "strengths", strengths_of(draft.examples, draft.identity))
+    force_setattr(draft, "content_digest", _content_digest(draft))
 
 
 def _content_digest(draft: AdapterDraft) -> str:

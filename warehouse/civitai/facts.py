@@ -10,7 +10,7 @@ from pathlib import PurePath
 from msgspec import Struct
 
 from warehouse.civitai.records import Example, JsonObject, Reading
-from warehouse.civitai.strengths import Strengths
+from warehouse.civitai.strengths import Identity, Strengths
 from warehouse.civitai.verdicts import FileState, FindingCode, Severity
 from warehouse.safetensors import HeaderFacts
 
@@ -71,8 +71,8 @@ class AdapterDraft(Struct, frozen=True, kw_only=True):
 
     `provenance` maps a field to the path of the document it was taken from, to "header" or to "file"; a field that is
     missing there was stated by nobody. `weight` is a preferred strength, None where nobody keeps one; `strengths` are
-    those that its example images state. `content_digest` covers what vectors derive
-    from, so that new statistics alone compute nothing anew.
+    those that its example images state, who know it by its `identity` (None without such images). `content_digest`
+    covers what vectors derive from, so that new statistics alone compute nothing anew.
     """
 
     source_key: str
@@ -94,8 +94,6 @@ class AdapterDraft(Struct, frozen=True, kw_only=True):
     favorite: bool | None
     file_path: str
     file_state: FileState
-    archetype: str | None
-    archetype_confidence: float | None
     base_model: str | None
     sd_version: str | None
     primary_file_name: str | None
@@ -118,9 +116,12 @@ class AdapterDraft(Struct, frozen=True, kw_only=True):
     json_file_mtime: datetime | None
     json_file_size: int | None
     examples: list[Example]
-    strengths: Strengths | None
+    identity: Identity | None
     provenance: dict[str, str]
-    content_digest: str
+    archetype: str | None = None
+    archetype_confidence: float | None = None
+    strengths: Strengths | None = None
+    content_digest: str = ""
 
 
 class Merged(Struct, frozen=True, kw_only=True):

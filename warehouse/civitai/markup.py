@@ -159,7 +159,7 @@ def html_to_text(sanitised: str) -> str | None:
     None where no text is left. At most `MAX_TEXT_CHARACTERS` are kept.
     """
     text = html.unescape(_spell_tags(sanitised) if "<" in sanitised else sanitised)
-    return _tidy_lines(strip_invisible(text))[:MAX_TEXT_CHARACTERS].rstrip() or None
+    return _tidy_lines(text)[:MAX_TEXT_CHARACTERS].rstrip() or None
 
 
 def _spell_tags(sanitised: str) -> str:
@@ -181,11 +181,14 @@ def _spell(tag: str) -> str:
 
 
 def _tidy_lines(text: str) -> str:
-    """The lines that hold anything, their blanks single."""
+    """The lines that hold anything, their blanks single, without what is invisible."""
     lines = text.split("\n")
-    # Of all blanks the space alone is printable.
-    if "  " not in text and "".join(lines).isprintable():
+    # Of all blanks the space alone is printable, and nothing invisible is.
+    is_printable = "".join(lines).isprintable()
+    if is_printable and "  " not in text:
         return "\n".join([tidy for line in lines if (tidy := line.strip(" "))])
+    if not is_printable:
+        lines = strip_invisible(text).split("\n")
     return "\n".join([tidy for line in lines if (tidy := " ".join(line.split()))])
 
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from warehouse.civitai.contradictions import contradictions
-from warehouse.civitai.drafts import DraftBuilder
+from warehouse.civitai.drafts import DraftBuilder, assess
 from warehouse.civitai.facts import AdapterDraft, BundleFacts, Finding, Merged, Source, WeightFacts
 from warehouse.civitai.records import Record
 from warehouse.civitai.resolution import Resolution, hash_matches, resolve
@@ -37,6 +37,14 @@ def merge(bundle: BundleFacts) -> Merged:
 
     The version that resolves to the weight file is `present` (or `invalid`); every other version is `remote`.
     """
+    merged = decide(bundle)
+    for draft in merged.drafts:
+        assess(draft)
+    return merged
+
+
+def decide(bundle: BundleFacts) -> Merged:
+    """The same but for what `assess` adds: whoever merges many bundles has their drafts take that step together."""
     found = _sort(bundle.sources)
     findings: list[Finding] = []
     if _is_no_adapter(bundle, found, findings):

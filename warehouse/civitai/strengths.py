@@ -93,6 +93,7 @@ def _of_tags(tags: Iterable[tuple[str, str]], mine: set[str]) -> float | None:
     return None
 
 
+@lru_cache(maxsize=1_024)
 def _stated(rest: str) -> float | None:
     """The weight of the model in what follows a name, each part behind its colon; None where no number is stated.
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from warehouse.civitai import Reading, Source
 from warehouse.ingest import deriving, reading
 from warehouse.ingest.deriving import Begun, BundleTask, Derived
-from warehouse.ingest.reading import ReadOutcome, ReadTask
+from warehouse.ingest.reading import Fetched, ReadOutcome, ReadTask
 from warehouse.ingest.steps import Fault, each, together
 
 
@@ -35,40 +35,69 @@ class BundleRead(Struct, array_like=True, frozen=True):
     is_hollow: bool = False
 
 
-class _Parsed(Struct, frozen=True):
-    """A bundle whose documents were read."""
+class _Fetched(Struct, frozen=True):
+    """A bundle whose documents were got."""
 
     task: BundleReadTask
-    documents: list[tuple[ReadOutcome, Reading | None]]
+    documents: list[Fetched]
 
-    @property
-    def outcomes(self) -> list[ReadOutcome]:
-        """What reading them gave."""
-        return [outcome for outcome, _ in self.documents]
+
+class _Parsed(Struct, frozen=True):
+    """A bundle whose documents were read, in their order; None where there was nothing to read."""
+
+    task: BundleReadTask
+    documents: list[Fetched]
+    readings: list[Reading | None]
+
+
+class _Judged(Struct, frozen=True):
+    """A bundle whose documents were judged."""
+
+    task: BundleReadTask
+    readings: list[Reading | None]
+    outcomes: list[ReadOutcome]
+
+
+_Begun = tuple[BundleRead, Begun | None]
+"""The result of a bundle as far as it needs no adapters, and their drafts where it has any."""
 
 
 def read_bundles(tasks: Sequence[BundleReadTask], max_bytes: int) -> list[BundleRead | Fault]:
     """Read the documents of bundles, and derive the adapters of those that consist of nothing else."""
     results: list[BundleRead | Fault] = []
     for some in together(tasks):
-        parsed = each(lambda task: _parse(task, max_bytes), some)
-        begun = each(_begin, parsed)
-        results += each(_finish, begun)
+        fetched = each(lambda task: _fetch(task, max_bytes), some)
+        parsed = each(lambda bundle: _parse(bundle, max_bytes), fetched)
+        judged = each(lambda bundle: _judge(bundle, max_bytes), parsed)
+        results += each(_finish, each(_weigh, each(_begin, judged)))
     return results
 
 
-def _parse(task: BundleReadTask, max_bytes: int) -> _Parsed:
-    return _Parsed(task, [reading.read_and_parse(document, max_bytes) for document in task.documents])
+def _fetch(task: BundleReadTask, max_bytes: int) -> _Fetched:
+    return _Fetched(task, [reading.fetch(document, max_bytes) for document in task.documents])
 
 
-def _begin(parsed: _Parsed) -> tuple[BundleRead, Begun | None]:
-    """The result of the bundle as far as it needs no adapters, and their drafts where it has any."""
-    task, outcomes = parsed.task, parsed.outcomes
+def _parse(bundle: _Fetched, max_bytes: int) -> _Parsed:
+    task, documents = bundle.task, bundle.documents
+    readings = [
+        reading.parse(document, got, max_bytes) for document, got in zip(task.documents, documents, strict=True)
+    ]
+    return _Parsed(task, documents, readings)
+
+
+def _judge(bundle: _Parsed, max_bytes: int) -> _Judged:
+    task, readings = bundle.task, bundle.readings
+    every = zip(task.documents, bundle.documents, readings, strict=True)
+    return _Judged(task, readings, [reading.judge(document, got, said, max_bytes) for document, got, said in every])
+
+
+def _begin(judged: _Judged) -> _Begun:
+    task, outcomes = judged.task, judged.outcomes
     if task.place is None or any(outcome.state != "present" for outcome in outcomes):
         return BundleRead(task.pk, outcomes), None
     sources = [
         (_source(document, outcome, said), True)
-        for document, (outcome, said) in zip(task.documents, parsed.documents, strict=True)
+        for document, outcome, said in zip(task.documents, outcomes, judged.readings, strict=True)
         if said is not None and outcome.is_sound
     ]
     if not sources:
@@ -83,7 +112,18 @@ def _begin(parsed: _Parsed) -> tuple[BundleRead, Begun | None]:
     return BundleRead(task.pk, outcomes), begun
 
 
-def _finish(begun: tuple[BundleRead, Begun | None]) -> BundleRead:
+def _weigh(begun: _Begun) -> _Begun:
+    read, drafts = begun
+    if drafts is None:
+        return begun
+    try:
+        return read, deriving.weigh(drafts)
+    except Exception:
+        # As above.
+        return read, None
+
+
+def _finish(begun: _Begun) -> BundleRead:
     read, drafts = begun
     if drafts is None:
         return read

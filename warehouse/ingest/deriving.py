@@ -24,7 +24,8 @@ from warehouse.civitai import (
     Source,
     Verdict,
     WeightFacts,
-    merge,
+    assess,
+    decide,
     read_document,
 )
 from warehouse.civitai.names import base_name
@@ -213,13 +214,13 @@ def derive_all(tasks: Sequence[BundleTask], max_bytes: int) -> list[Derived | Fa
     results: list[Derived | Fault] = []
     for some in together(tasks):
         begun = each(lambda task: begin(task, _sources(task, max_bytes)), some)
-        results += each(finish, begun)
+        results += each(finish, each(weigh, begun))
     return results
 
 
 def derive(task: BundleTask, max_bytes: int) -> Derived:
     """Derive the adapters of a bundle."""
-    return finish(begin(task, _sources(task, max_bytes)))
+    return finish(weigh(begin(task, _sources(task, max_bytes))))
 
 
 def begin(task: BundleTask, sources: Sequence[tuple[Source, bool]]) -> Begun:
@@ -236,7 +237,7 @@ def begin(task: BundleTask, sources: Sequence[tuple[Source, bool]]) -> Begun:
             if inspection is not None:
                 inspections.append(inspection)
         spoken = [source for source, own in sources if own or (facts is not None and _speaks_of(source, facts))]
-        merged = merge(BundleFacts(directory=task.directory, stem=task.stem, weight=facts, sources=spoken))
+        merged = decide(BundleFacts(directory=task.directory, stem=task.stem, weight=facts, sources=spoken))
         for draft in merged.drafts:
             is_file = draft.source_key.startswith(FILE_KEY)
             if is_file or not is_foreign:
@@ -248,6 +249,13 @@ def begin(task: BundleTask, sources: Sequence[tuple[Source, bool]]) -> Begun:
     return Begun(
         task=task, sources=sources, adapters=adapters, findings=list(findings.values()), inspections=inspections
     )
+
+
+def weigh(begun: Begun) -> Begun:
+    """Add to the drafts of a merged bundle what follows from their fields."""
+    for draft, _, _ in begun.adapters.values():
+        assess(draft)
+    return begun
 
 
 def finish(begun: Begun) -> Derived:

@@ -12,13 +12,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, Generic, TypeVar
+from contextlib import suppress
+from typing import IO, Any, Final, Generic, TypeVar
 
 import msgspec
 
 from warehouse.ingest.calls import CALLS, Call, read_frame, write_frame
 from warehouse.ingest.steps import Fault
 from warehouse.settings import Settings
+
+if sys.platform == "linux":
+    import fcntl
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -32,14 +36,26 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-AHEAD: Final = 12
-"""Batches per worker that are asked for ahead: as many as are done while their predecessors are written."""
+AHEAD: Final = 16
+"""Batches per worker that are asked for ahead: more than are done while a commit of their predecessors is written."""
 AHEAD_BYTES: Final = 32 * 2**20
 """Bytes of tasks under way at most, but for one batch per worker."""
 
 
+_PIPE_BYTES: Final = 2**20
+"""Of the pipe for answers, where the system allows it. A batch of them fits, so that a worker does not wait amid one
+for a thread here to be given the interpreter, once for every 64 KiB."""
+
+
 class WorkerDied(RuntimeError):  # noqa: N818 - an event of the worker, handled here
     """The worker ended while it worked on a batch."""
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    if sys.platform == "linux":
+        # A user's pipes may be too many already for wide ones.
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 class _Worker:
@@ -69,6 +85,8 @@ class _Worker:
             stdout=subprocess.PIPE,
             env=environment,
         )
+        assert self._process.stdout is not None
+        _widen(self._process.stdout)
         return self._process
 
     def _obituary(self) -> str:

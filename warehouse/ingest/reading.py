@@ -21,14 +21,17 @@ MAX_COMPLAINTS: Final = 20
 
 
 class Fetched(Struct, array_like=True, frozen=True):
-    """A document of a store as it was got, for a worker reaches none. `raw` is None where it is too large to be taken,
-    or was not got; then `state` and `reason` say why."""
+    """A document as it was got: from this machine, or beforehand from a store, for a worker reaches none. `raw` is None
+    where it is too large to be taken, or was not got; then `state` and `reason` say why."""
 
     state: Literal["present", "missing", "unreadable"]
     raw: bytes | None = None
     size: int = 0
     mtime_ns: int = 0
     reason: str | None = None
+
+
+_MISSING: Final = Fetched("missing")
 
 
 class ReadTask(Struct, array_like=True, frozen=True):
@@ -75,46 +78,54 @@ class ReadOutcome(Struct, array_like=True, frozen=True, kw_only=True):
 
 def read(task: ReadTask, max_bytes: int) -> ReadOutcome:
     """Read one document and judge it. A file larger than `max_bytes` is not read."""
-    return read_and_parse(task, max_bytes)[0]
+    fetched = fetch(task, max_bytes)
+    return judge(task, fetched, parse(task, fetched, max_bytes), max_bytes)
 
 
-def read_and_parse(task: ReadTask, max_bytes: int) -> tuple[ReadOutcome, Reading | None]:
-    """The outcome, and what the document says; None where nothing was read."""
+def fetch(task: ReadTask, max_bytes: int) -> Fetched:
+    """The bytes of a document."""
     if task.fetched is not None:
-        return _judged(task, task.fetched, max_bytes)
+        return task.fetched
     try:
         descriptor = os.open(task.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
-        return ReadOutcome(pk=task.pk, state="missing"), None
+        return _MISSING
     except OSError as error:
-        return _unreadable(task, error.strerror or type(error).__name__), None
+        return _failed(error)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            return ReadOutcome(pk=task.pk, state="missing"), None
+            return _MISSING
         if status.st_size > max_bytes:
-            return _too_large(task, status.st_size, status.st_mtime_ns, max_bytes), None
+            return Fetched("present", None, status.st_size, status.st_mtime_ns)
         raw, status = _stable_bytes(descriptor, status, max_bytes)
     except OSError as error:
-        return _unreadable(task, error.strerror or type(error).__name__), None
+        return _failed(error)
     finally:
         os.close(descriptor)
-    return _parsed(task, raw, status.st_size, status.st_mtime_ns, max_bytes)
+    return Fetched("present", raw, status.st_size, status.st_mtime_ns)
 
 
-def _judged(task: ReadTask, fetched: Fetched, max_bytes: int) -> tuple[ReadOutcome, Reading | None]:
-    if fetched.state == "missing":
-        return ReadOutcome(pk=task.pk, state="missing"), None
-    if fetched.state == "unreadable":
-        return _unreadable(task, fetched.reason or "no reason given"), None
+def _failed(error: OSError) -> Fetched:
+    return Fetched("unreadable", reason=error.strerror or type(error).__name__)
+
+
+def parse(task: ReadTask, fetched: Fetched, max_bytes: int) -> Reading | None:
+    """What a document says; None where nothing was read."""
     if fetched.raw is None:
-        return _too_large(task, fetched.size, fetched.mtime_ns, max_bytes), None
-    return _parsed(task, fetched.raw, fetched.size, fetched.mtime_ns, max_bytes)
+        return None
+    return read_document(fetched.raw, file_name=task.path.rpartition("/")[2], max_bytes=max_bytes)
 
 
-def _parsed(task: ReadTask, raw: bytes, size: int, mtime_ns: int, max_bytes: int) -> tuple[ReadOutcome, Reading]:
-    parsed = read_document(raw, file_name=task.path.rpartition("/")[2], max_bytes=max_bytes)
-    return _outcome(task, raw, (size, mtime_ns), parsed), parsed
+def judge(task: ReadTask, fetched: Fetched, reading: Reading | None, max_bytes: int) -> ReadOutcome:
+    """The outcome for a document that was got and, if it could be, read."""
+    if fetched.state == "missing":
+        return ReadOutcome(pk=task.pk, state="missing")
+    if fetched.state == "unreadable":
+        return _unreadable(task, fetched.reason or "no reason given")
+    if fetched.raw is None or reading is None:
+        return _too_large(task, fetched.size, fetched.mtime_ns, max_bytes)
+    return _outcome(task, fetched.raw, (fetched.size, fetched.mtime_ns), reading)
 
 
 def _stable_bytes(descriptor: int, status: os.stat_result, max_bytes: int) -> tuple[bytes, os.stat_result]:

@@ -19,7 +19,7 @@ from warehouse.civitai import html_to_text
 from warehouse.engine import AnyRow
 from warehouse.facets import COLUMN_FACETS, FacetKey
 from warehouse.fulltext import segment
-from warehouse.ids import new_id
+from warehouse.ids import new_ids
 from warehouse.ingest import bulk, foreign, naming, tombstones, userstate
 from warehouse.ingest.deriving import (
     BUILD_PRODUCER,
@@ -328,7 +328,8 @@ class _Writer:
     def _insert(self, slots: Sequence[tuple[Slot, Named]]) -> list["_Words"]:
         now = bulk.bound(self._connection, self._now)
         fresh = (*_FRESH.values(), now, now, now)
-        rows = [self._row(slot, named, fresh) for slot, named in slots]
+        identities = new_ids(len(slots))
+        rows = [self._row(*slot, identity, fresh) for slot, identity in zip(slots, identities, strict=True)]
         before = self._connection.execute(select(sql.coalesce(sql.max(Adapter.pk), 0))).scalar_one()
         bulk.insert_rows(self._connection, bulk.table_of(Adapter), _INSERTED, rows)
         # Others may insert meanwhile, so the numbers are looked up, not counted.
@@ -346,7 +347,7 @@ class _Writer:
         self._facets.update(facets.tally(counted, (tag for item in words for tag in item.tags)))
         return words
 
-    def _row(self, slot: Slot, named: Named, fresh: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _row(self, slot: Slot, named: Named, identity: str, fresh: tuple[Any, ...]) -> tuple[Any, ...]:
         """The values of `_INSERTED` for an adapter that is new."""
         draft = slot.draft
         assert draft is not None
@@ -360,7 +361,7 @@ class _Writer:
             draft.file_pk,
             self._preview(slot),
             draft.digest,
-            new_id(),
+            identity,
             1.0 if draft.weight is None else draft.weight,
             bool(draft.favorite),
             *fresh,

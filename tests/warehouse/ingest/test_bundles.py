@@ -64,14 +64,15 @@ def test_a_broken_edit_waits_and_keeps_what_the_document_said(library: Library) 
     assert library.adapter().name == "A"
 
 
+@pytest.mark.parametrize("step", ["decide", "assess", "fold_tags"])
 def test_a_fault_of_deriving_is_left_to_the_stage_that_reports_it(
-    library: Library, monkeypatch: pytest.MonkeyPatch
+    library: Library, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
 
     library.write("a.json", model(1, version(10), name="A"))
-    monkeypatch.setattr(deriving, "merge", fail)
+    monkeypatch.setattr(deriving, step, fail)
     library.sync()
     (finding,) = library.findings("internal_error")
     assert "ZeroDivisionError" in finding.message
