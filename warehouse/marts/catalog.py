@@ -116,8 +116,6 @@ def create(folder: Path, manifest: Mapping[str, Any]) -> None:
     """
     import duckdb
 
-    if "?" in str(folder):
-        raise MartError(f"DuckDB cannot keep a file in {folder}: rename the folder so that its path has no '?'")
     building = folder / f".{CATALOG}-{new_id()[-8:]}"
     try:
         with duckdb.connect(config={"threads": 1}) as connection:

@@ -42,6 +42,17 @@ def test_what_all_prompts_share_is_unlearned_and_prompts_not_seen_are_found() ->
     assert _found(unseen, PromptMap(down, up, "", "")) > 0.9
 
 
+def test_half_of_what_all_answers_share_is_left_as_it_was() -> None:
+    answers = _unit(np.random.default_rng(0).normal(size=(2, 50, DIMENSION)) + 1.0)
+    common = answers.mean(axis=(0, 1))
+    common /= np.linalg.norm(common)
+    up = np.random.default_rng(1).normal(size=(DIMENSION, 4)).astype(np.float32)
+    kept = learning.with_common_part(up, answers)
+    assert np.allclose(common @ kept, 0.5 * (common @ up), atol=1e-5)
+    across = np.eye(DIMENSION) - np.outer(common, common)
+    assert np.allclose(across @ kept, across @ up, atol=1e-5)
+
+
 def test_adapters_of_one_model_are_not_told_apart() -> None:
     lesson = _lesson(64, 0)
     of_one = Lesson(lesson.asked, lesson.answers, np.zeros(64, dtype=np.int64))
