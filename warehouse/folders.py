@@ -10,10 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def held(folder: Path, *, alone: bool) -> Iterator[bool]:
-    """Whether this process has a folder, which exists, for the block: alone, or with others that do not want it alone.
+    """Whether this process has a folder for the block: alone, or with others that do not want it alone.
 
-    On a file system without such locks everybody has it.
+    It is made where there is none. On a file system without such locks everybody has it.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         has_it = True

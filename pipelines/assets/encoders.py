@@ -12,7 +12,7 @@ from pipelines.policies import GPU_POOL, RETRY
 from pipelines.resources import Warehouse
 from pipelines.stages import Stopwatch, metadata_of, stage
 from warehouse.ingest.report import StageReport
-from warehouse.tuning import Comparison, NothingToLearnError, Outcome, Plan, tune
+from warehouse.tuning import Comparison, Outcome, Plan, tune
 
 WINS_CHECK = "wins_on_models_not_seen"
 _PLAN = Plan()
@@ -65,16 +65,13 @@ def prompts(
     """Tune the encoder, and publish it if it wins."""
     watch = Stopwatch()
     with stage(context, warehouse):
-        try:
-            outcome = tune(
-                warehouse.database,
-                warehouse.settings,
-                config.plan(),
-                progress=warehouse.progress(context, "Tuning the encoder"),
-                force=config.force,
-            )
-        except NothingToLearnError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        outcome = tune(
+            warehouse.database,
+            warehouse.settings,
+            config.plan(),
+            progress=warehouse.progress(context, "Tuning the encoder"),
+            force=config.force,
+        )
     yield dg.MaterializeResult(metadata=_metadata(outcome, watch.seconds), check_results=[_check(outcome)])
 
 

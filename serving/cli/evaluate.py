@@ -13,7 +13,7 @@ from serving.cli.output import note, on_terminal, show_json, show_table
 if TYPE_CHECKING:
     from warehouse.evaluation.evaluating import Report
     from warehouse.evaluation.learning import Learned
-    from warehouse.evaluation.metrics import Figures, Measure
+    from warehouse.evaluation.metrics import Figures
     from warehouse.ingest.progress import Progress
 
 _PARTS = {"measured": "measured-on", "learned": "learned-on", "all": "all"}
@@ -85,11 +85,7 @@ def _show(found: "Report | Learned") -> None:
 
 
 def _cells(figures: "Figures") -> list[str]:
-    return [_cell(each) for each in (figures.recall_at_1, figures.recall_at_10, figures.mrr, figures.ndcg_at_10)]
-
-
-def _cell(measure: "Measure") -> str:
-    return f"{measure.value:.3f} [{measure.low:.3f}, {measure.high:.3f}]"
+    return [str(each) for each in (figures.recall_at_1, figures.recall_at_10, figures.mrr, figures.ndcg_at_10)]
 
 
 @contextmanager

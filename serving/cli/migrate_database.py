@@ -102,7 +102,6 @@ def migrate_database(
 
     with ExitStack() as stack:
         source = stack.enter_context(database_of(settings, wait_seconds=_WAIT_SECONDS))
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
         if not stack.enter_context(held(settings.data_dir, alone=True)):
             raise CommandError(
                 f"an API or a restoration works on {settings.data_dir}: stop it first, or what it writes is not copied",

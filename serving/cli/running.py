@@ -19,7 +19,7 @@ from warehouse.folders import held
 
 @contextmanager
 def not_restored(data_dir: Path) -> Iterator[None]:
-    """Let nobody restore a backup to a data folder, which exists, for the block: what is written then would be lost.
+    """Let nobody restore a backup to a data folder for the block: what is written then would be lost.
 
     Raises:
         CommandError: somebody does.

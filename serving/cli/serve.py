@@ -23,6 +23,5 @@ def serve(
     require_free(host, port, "--port", "the API")
     with database_of(settings):
         pass
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     with not_restored(settings.data_dir):
         server.run(settings, host, port)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.backup.archive import HEAD
+
 BACKUP_NAME = re.compile(r"lora-manager-\d{8}T\d{6}Z\.tar")
 """Backups that were named by us; others are never removed."""
 STAGING = ".restoring-"
@@ -20,8 +22,8 @@ to another."""
 DAGSTER_CONFIGURATION = "dagster/dagster.yaml"
 """May be the operator's own; ours is written anew where it is not what the settings say."""
 SAMPLE = "sample-library"
-_BEGINNING = b"backup.json\0"
-"""Of a backup: the name of its first member (`archive.HEAD`)."""
+_BEGINNING = HEAD.encode() + b"\0"
+"""Of a backup: the name of its first member."""
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 """What a hundred thousand files of a data folder may be."""
 _BY_CONTENT = frozenset({"pictures", "attachments"})

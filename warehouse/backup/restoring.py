@@ -76,7 +76,6 @@ def restore_backup(settings: Settings, path: Path, *, replace: bool = False, say
     place = _Place(settings, path.resolve(), stamp)
     try:
         with ExitStack() as stack:
-            place.folder.mkdir(parents=True, exist_ok=True)
             if not stack.enter_context(held(place.folder, alone=True)):
                 raise BackupError(
                     f"an API, `lora-manager up` or another restoration works on {place.folder}: stop it first"

@@ -81,7 +81,7 @@ def learn(
     choices: list[_Choice] = []
     keys: set[str] = set()
     with database.read() as connection:
-        models = models_of(connection)
+        adapters = _adapters_of(models_of(connection))
         for place, start in enumerate(range(0, count, _ROUND)):
             questions = choose(connection, min(_ROUND, count - start), seed=seed + place, part=Part.LEARNED)
             if not questions.queries:
@@ -89,7 +89,7 @@ def learn(
             keys |= questions.held_out
             with tempfile.TemporaryDirectory(prefix="lora-manager-learning-") as folder:
                 library = Library(connection, settings, questions, Path(folder), shown)
-                choices += _choices(library, questions, models, shown)
+                choices += _choices(library, questions, adapters, shown)
     if not choices:
         raise NothingToAskError("no example prompt of the part that is learned on finds its adapter")
     fitted = _fit(choices)
@@ -98,10 +98,11 @@ def learn(
     return Learned(weights, len(keys))
 
 
-def _choices(library: Library, questions: Questions, models: Mapping[int, str], shown: Progress) -> list[_Choice]:
+def _choices(
+    library: Library, questions: Questions, adapters: Mapping[str, Sequence[int]], shown: Progress
+) -> list[_Choice]:
     """Every question in both variants, with all that is known and with example prompts withheld."""
     served = prompt_weights()
-    adapters = _adapters_of(models)
     ways = ((1.0, _FIELDS, served), (_WITHHELD_IMPORTANCE, FACTS_ALONE, without_examples(served)))
     shown.start(len(Variant) * len(questions.queries), "questions")
     choices: list[_Choice] = []

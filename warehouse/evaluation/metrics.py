@@ -28,6 +28,9 @@ class Measure:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
 
 _NOTHING = Measure(0.0, 0.0, 0.0)
 

@@ -161,7 +161,7 @@ class LexicalIndex:
         weights: Mapping[Field, float] | None = None,
     ) -> list[Hit]:
         """The `k` best adapters, of a base model where one is given; the best first, equals by number."""
-        wanted = self._wanted(terms, self._weights if weights is None else weights)
+        wanted = self._wanted(terms, weights)
         if not wanted or k < 1:
             return []
         required = [] if base_model is None else [self._term(_BASE_MODEL, base_model)]
@@ -173,7 +173,7 @@ class LexicalIndex:
         """The scores of given adapters, by number; those that have none of the terms are left out."""
         import tantivy
 
-        wanted = self._wanted(terms, self._weights if weights is None else weights)
+        wanted = self._wanted(terms, weights)
         if not wanted or not numbers:
             return {}
         among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
@@ -223,13 +223,13 @@ class LexicalIndex:
 
         return tantivy.Query.term_query(self._schema, field, value, index_option="freq")
 
-    def _wanted(self, terms: Terms, weights: Mapping[Field, float]) -> list[tantivy.Query]:
+    def _wanted(self, terms: Terms, weights: Mapping[Field, float] | None) -> list[tantivy.Query]:
         import tantivy
 
         return [
-            tantivy.Query.boost_query(self._term(field, term), weights[field])
-            for field in weights
-            if weights[field]
+            tantivy.Query.boost_query(self._term(field, term), weight)
+            for field, weight in (self._weights if weights is None else weights).items()
+            if weight
             for term in terms.get(field, ())
         ]
 
