@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.warehouse.jobs.work import assert_counters_are_true, peek, put, show, take
 from warehouse.engine import Database
@@ -26,7 +26,7 @@ from warehouse.jobs import (
     update_jobs,
     withdraw_request,
 )
-from warehouse.models import Lane, utc_now
+from warehouse.models import Job, Lane, utc_now
 from warehouse.processes import new_holder
 
 
@@ -151,10 +151,13 @@ def _drain(database: Database) -> int:
 
 
 def _wait_until_left(database: Database) -> None:
-    for _ in range(400):
+    """Until all that was put is done and the run has left: one that waits for SQLite's lock is not alive yet."""
+    waiting = select(Job.pk).where(Job.status.in_((JobStatus.PENDING, JobStatus.RUNNING))).limit(1)
+    for _ in range(12_000):
         with database.read() as connection:
             state = lane_state(connection, "http")
-        if state is None or not state.is_alive:
+            is_done = connection.execute(waiting).first() is None
+        if is_done and (state is None or not state.is_alive):
             return
         time.sleep(0.005)
 
