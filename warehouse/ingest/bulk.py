@@ -84,21 +84,20 @@ def insert_words(connection: Connection, columns: Columns) -> None:
     """Insert or replace rows of `adapter_search`; equal ones are left untouched.
 
     On SQLite a trigger hands each row to FTS5, which writes out what it gathered at the end of the statement: hundreds
-    of rows are one statement there, which takes a third of the time. Its rows are powers of two: a driver keeps the
-    statements that it compiled, and those of every number of rows would take half a megabyte each.
+    of rows are one statement there, which takes a third of the time. Its rows are a power of two, the last one repeated
+    to make them that many: a driver keeps the statements that it compiled, and those of every number of rows would take
+    half a megabyte each.
     """
     table = table_of(AdapterSearch)
     if connection.dialect.name != "sqlite":
         insert_columns(connection, table, columns, conflict="replace", keep_equal=True)
         return
     rows, names = _values(connection, table, columns), tuple(columns)
-    start, size = 0, _ROWS_OF_WORDS
-    while start < len(rows):
-        while size > len(rows) - start:
-            size //= 2
+    for start in range(0, len(rows), _ROWS_OF_WORDS):
+        some = rows[start : start + _ROWS_OF_WORDS]
+        size = 1 << (len(some) - 1).bit_length()
         statement = _insert("sqlite", table, names, "replace", keep_equal=True, count=size)
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows[start : start + size])))
-        start += size
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable([*some, *some[-1:] * (size - len(some))])))
 
 
 def update(connection: Connection, table: Table, key: str, rows: Sequence[dict[str, Any]]) -> None:

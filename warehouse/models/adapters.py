@@ -5,7 +5,7 @@ Columns under "user state" are written by the API alone and never by a sync. `Ad
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Integer, String, Text, func
+from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Integer, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from warehouse.models.base import Base, Json, JsonObject, UtcDateTime
@@ -26,7 +26,12 @@ class Adapter(Base):
         Index("ix_adapters_size", "primary_file_size_kb", "pk"),
         Index("ix_adapters_base_model", "base_model", "name", "pk"),
         Index("ix_adapters_civitai", "civitai_version_id"),
-        Index("ix_adapters_claimed_sha256", "primary_file_sha256"),
+        Index(
+            "ix_adapters_file_pk",
+            "file_pk",
+            sqlite_where=text("file_pk IS NOT NULL"),
+            postgresql_where=text("file_pk IS NOT NULL"),
+        ),
         # An index of its numbers is a promise to FAISS: a number is never given twice.
         {"sqlite_autoincrement": True, "comment": "LoRA adapters, one per version."},
     )
@@ -35,7 +40,7 @@ class Adapter(Base):
     id: Mapped[str] = mapped_column(String(36), unique=True, comment="Public id (UUID)")
     source_key: Mapped[str] = mapped_column(Text, unique=True, comment="Stable identity across syncs")
     bundle_pk: Mapped[int | None] = mapped_column(Pk, ForeignKey("bundles.pk"), index=True)
-    file_pk: Mapped[int | None] = mapped_column(Pk, ForeignKey("files.pk"), index=True)
+    file_pk: Mapped[int | None] = mapped_column(Pk, ForeignKey("files.pk"))
 
     name: Mapped[str] = mapped_column(Text)
     version: Mapped[str | None] = mapped_column(Text)
