@@ -517,7 +517,8 @@ def _text(text: str | None) -> str | None:
 
 def _json(value: Any) -> str:
     encoded = _JSON.encode(value).decode()
-    if "\\u0000" not in encoded:
+    # One character is far faster to look for, and most values have none of it.
+    if "\\" not in encoded or "\\u0000" not in encoded:
         return encoded
     return _JSON.encode(_without_nul(msgspec.json.decode(encoded))).decode()
 

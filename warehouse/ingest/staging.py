@@ -9,6 +9,7 @@ from enum import StrEnum
 from itertools import groupby, islice
 from typing import Any
 
+from msgspec.structs import astuple
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -70,7 +71,7 @@ FOUND = Table(
     Column("civitdl_key", Text),
     prefixes=["TEMPORARY"],
 )
-"""Every file that the walk found."""
+"""Every file that the walk found: entries of `walk`."""
 GONE = Table(
     "scan_gone",
     _metadata,
@@ -126,7 +127,7 @@ def stage(session: Session, walk: Walk, *, believe_empty: bool = False) -> None:
     entries = walk.entries()
     while batch := list(islice(entries, _BATCH)):
         with session.temporary() as connection:
-            bulk.insert(connection, FOUND, [_row(entry) for entry in batch])
+            bulk.insert_rows(connection, FOUND, Entry.__struct_fields__, [*map(astuple, batch)])
     with session.temporary() as connection:
         _index(connection, FOUND)
         _join_civitdl(connection)
@@ -168,20 +169,6 @@ def _index(connection: Connection, table: Table) -> None:
         connection.execute(text(f"CREATE INDEX ix_{table.name}_{position} ON {table.name} {columns}"))
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"ANALYZE {table.name}"))
-
-
-def _row(entry: Entry) -> dict[str, Any]:
-    return {
-        "kind": entry.kind,
-        "directory": entry.directory,
-        "stem": entry.stem,
-        "path": entry.path,
-        "size": entry.size,
-        "mtime_ns": entry.mtime_ns,
-        "inode": entry.inode,
-        "rank": entry.rank,
-        "civitdl_key": entry.civitdl_key,
-    }
 
 
 def _join_civitdl(connection: Connection) -> None:
