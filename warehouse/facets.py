@@ -98,6 +98,12 @@ def count_of(connection: Connection, facet: str = ALL, value: str = "") -> int:
     return connection.execute(statement).scalar() or 0
 
 
+def counts_of(connection: Connection, facet: str) -> dict[str, int]:
+    """The counters of the values of a facet that have few, without those that have come down to zero."""
+    statement = select(FacetCount.value, FacetCount.count).where(FacetCount.facet == facet, FacetCount.count > 0)
+    return dict(connection.execute(statement).all())
+
+
 def _truth() -> list[Any]:
     selects: list[Any] = [select(literal(ALL), literal(""), func.count()).select_from(Adapter)]
     for facet in COLUMN_FACETS:

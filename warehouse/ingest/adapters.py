@@ -23,7 +23,7 @@ from warehouse.ingest.registered import look_after_registered
 from warehouse.ingest.report import StageReport
 from warehouse.ingest.work import alone
 from warehouse.ingest.writer import Bundled, Written, write
-from warehouse.models import Adapter, Bundle, Document, DocumentContent, File, Finding, Inspection
+from warehouse.models import Bundle, Document, DocumentContent, File, Finding, Inspection
 from warehouse.settings import Settings
 
 _LOAD_BUNDLES: Final = 512
@@ -51,9 +51,7 @@ def build_adapters(database: Database, settings: Settings, *, progress: Progress
         looked_after = look_after_registered(database)
         with database.read() as connection:
             rows = facets.count_of(connection)
-            states = dict(
-                connection.execute(select(Adapter.file_state, func.count()).group_by(Adapter.file_state)).all()
-            )
+            states = facets.counts_of(connection, "file_state")
             errors = connection.execute(
                 select(func.count()).where(Finding.code == "internal_error", Finding.severity == "error")
             ).scalar_one()
