@@ -191,7 +191,8 @@ def _places(connection: Connection, rows: Sequence[AnyRow]) -> dict[int, tuple[s
     statement = select(Bundle.pk, Bundle.directory, Bundle.stem, own.label("documents")).where(
         bulk.among(connection, Bundle.pk, due), ~weights
     )
-    return {row.pk: (row.directory, row.stem) for row in connection.execute(statement) if row.documents == due[row.pk]}
+    found = connection.execute(statement).all()
+    return {pk: (directory, stem) for pk, directory, stem, documents in found if documents == due[pk]}
 
 
 def _tasks(rows: Sequence[AnyRow], places: Mapping[int, tuple[str, str]]) -> Iterator[tuple[BundleReadTask, int]]:
@@ -258,7 +259,7 @@ def _known(connection: Connection, pks: Sequence[int]) -> dict[int, AnyRow]:
         .join(Bundle, Bundle.pk == Document.bundle_pk)
         .where(bulk.among(connection, Document.pk, pks))
     )
-    return {row.pk: row for row in connection.execute(statement)}
+    return {row.pk: row for row in connection.execute(statement).all()}
 
 
 def _ready(reads: Sequence[BundleRead], due: Mapping[int, AnyRow], kept: set[int]) -> list[BundleRead]:
