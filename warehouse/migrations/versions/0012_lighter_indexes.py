@@ -1,6 +1,6 @@
 """An index that every sync wrote and nobody read goes, and that of weight files holds the adapters that have one.
 
-SQLite's full text merges eight segments of one level, not four: half as much is written again while a library grows.
+SQLite's full text merges eight segments of one level, not four: less of it is written again while a library grows.
 
 Revision ID: 0012
 Revises: 0011
