@@ -155,6 +155,11 @@ def held_out_of(facts: AdapterFacts, held_out: frozenset[str]) -> AdapterFacts:
     return facts if len(kept) == len(facts.prompts) else replace(facts, prompts=kept)
 
 
+def without_prompts(facts: AdapterFacts) -> AdapterFacts:
+    """What is known of an adapter that has no example prompt."""
+    return replace(facts, prompts=()) if facts.prompts else facts
+
+
 def scattered(text: str) -> int:
     """A number of 64 bits by which texts are sampled: in an order that depends on nothing else there is."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")

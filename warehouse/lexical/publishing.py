@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KIND = "indices/lexical"
-VERSION = 1
-"""Changed whenever the files of the same terms would differ."""
+VERSION = 2
+"""Changed whenever the files of the same terms would differ. From 2 they hold how many example prompts there are."""
 INDEX_FOLDER = "index"
 STATES_FILE = "adapters.npy"
 """Numbers of the adapters in the index, ascending, and 64 bits of what each one's content was."""
@@ -185,7 +185,7 @@ def _build(
         "lengths": means,
         "quality": {"queries": found.queries, "recall@10": asdict(found.recall_at_10)},
         "weights": dict(index.WEIGHTS),
-        "source": _source(),
+        "source": source(),
         FILES: digests(folder),
     }
 
@@ -216,13 +216,14 @@ def _made(folder: Path) -> Path:
     return path
 
 
-def _source() -> dict[str, Any]:
+def source() -> dict[str, Any]:
+    """What an index that is written now is made by, as its manifest says it."""
     return {"version": VERSION, "tokens": tokens.VERSION}
 
 
 def _is_usable(database: Database, settings: Settings, before: Published) -> bool:
     """Whether what a generation holds would be written in the same way now, and can still be read."""
-    if before.manifest.get("source") != _source():
+    if before.manifest.get("source") != source():
         return False
     try:
         at_hand(database, settings, before)

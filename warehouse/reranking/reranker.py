@@ -1,0 +1,88 @@
+"""The trees that come with the package, and what they make of candidates.
+
+They were learned with one model of sentences and one form of the word index, on half of the models of real documents
+(`warehouse.tuning.reranker`), and are asked where those are in use; anywhere else candidates keep their order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from warehouse.lexical import tokens
+from warehouse.reranking import features
+from warehouse.reranking.features import Candidate
+from warehouse.reranking.trees import Trees
+from warehouse.vectors.encoders.protocol import comparable_version
+
+SHIPPED: Final = Path(__file__).with_name("reranker.safetensors")
+FEW = 100
+"""In a library of fewer adapters, words are too rarely rare for what was learned in a large one."""
+NEAR, FOUND = 24, 48
+"""Candidates for a prompt, where they are put in order: the nearest by vectors, the best by words."""
+MODEL_DIGEST, MADE_OF, SLOPE, OFFSET = "model_digest", "made_of", "slope", "offset"
+"""Names in the metadata of its file."""
+
+
+def made_of() -> str:
+    """The forms of texts, terms and rows of numbers that trees are learned from now."""
+    from warehouse.vectors import texts
+
+    return f"features {features.VERSION}, tokens {tokens.VERSION}, texts {texts.VERSION}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reranker:
+    """Trees, and how their sums are put on the scale of a score: relevance = 1 − exp(−softplus(slope · sum + offset)).
+
+    The scale is the one on which similarity and words are worth as much together, so that people see what they are used
+    to; only the order is another.
+    """
+
+    trees: Trees
+    slope: float
+    offset: float
+    model_digest: str
+    made_of: str
+
+    def relevances(self, candidates: Sequence[Candidate], *, words: int, adapters: int) -> list[float]:
+        """How well each candidate fits the prompt, 0..1, in their order (`features.matrix`)."""
+        if not candidates:
+            return []
+        sums = self.trees.scores(features.matrix(candidates, words=words, adapters=adapters))
+        return [-math.expm1(-_softplus(self.slope * total + self.offset)) for total in sums.tolist()]
+
+
+def _softplus(value: float) -> float:
+    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))
+
+
+def read(path: Path) -> Reranker:
+    """A reranker from its file."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        said = file.metadata()
+        trees = Trees(*(file.get_tensor(name) for name in Trees.__dataclass_fields__))
+    return Reranker(trees, float(said[SLOPE]), float(said[OFFSET]), said[MODEL_DIGEST], said[MADE_OF])
+
+
+def serving(producers: Iterable[str]) -> Reranker | None:
+    """The reranker of prompts that are compared with what these made (`warehouse.vectors.work.producers_of`); None
+    where any of them is another model than it was learned with."""
+    found = shipped()
+    if found is None:
+        return None
+    version = comparable_version(found.model_digest, "fp32")
+    return found if all(producer.endswith(f":{version}") for producer in producers) else None
+
+
+@cache
+def shipped() -> Reranker | None:
+    """The one that comes with the package; None where it was learned from other forms of texts and terms."""
+    found = read(SHIPPED)
+    return found if found.made_of == made_of() else None
