@@ -319,7 +319,7 @@ def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish, k: int) -> 
 class _ByWords:
     """The word index of a moment, what it was asked, the scores that it gives, and the best that it finds by itself.
 
-    `by_field` has the scores of each field by itself, where trees want them.
+    `by_field` has what each field by itself says of these, where trees want it.
     """
 
     now: Words
@@ -338,13 +338,13 @@ def _found_by_words(
     with database.read() as connection:
         now = words.now(connection)
         hits = now.search(terms, max(fusion.DEEP, 2 * found), wish.narrowed)
-        numbers = [hit.number for hit in hits]
-        by_field = now.scores_by_field(terms, numbers) if trees is not None and _is_large(now) else {}
-    return _ByWords(now, terms, {hit.number: hit.score for hit in hits}, numbers[:found], by_field)
+        best = {hit.number: hit.score for hit in hits[:found]}
+        by_field = now.scores_by_field(terms, best) if trees is not None and _is_large(now) else {}
+    return _ByWords(now, terms, {hit.number: hit.score for hit in hits}, list(best), by_field)
 
 
 def _is_large(words: Words) -> bool:
-    return words.tells_fields and words.count >= reranker.FEW
+    return words.tells_all and words.count >= reranker.FEW
 
 
 def _relevances(

@@ -92,6 +92,7 @@ class Library:
         numbers = sorted(connection.execute(select(Adapter.pk)).scalars() if only is None else only)
         changed: dict[int, AdapterFacts] = {}
         self._authors: dict[int, str | None] = {}
+        self._prompts: dict[int, int] = {}
         self._models = models_of(connection)
 
         def documents() -> Iterator[Document]:
@@ -113,6 +114,7 @@ class Library:
         with index.writing(words, expected=count) as add, index.writing(baselines, expected=count) as add_baseline:
             for document in documents():
                 add(document)
+                self._prompts[document.number] = document.prompts
                 add_baseline(_baseline(document))
         self.words, self.baselines = LexicalIndex(words), LexicalIndex(baselines)
         self._numbers, self._rows, self._layout = self._vectors(connection, settings, numbers, changed)
@@ -207,11 +209,9 @@ class Library:
         scores = {hit.number: hit.score for hit in hits}
         found = [hit.number for hit in hits[: reranker.FOUND]]
         numbers = sorted({*self.nearest(similarities, reranker.NEAR), *found})
-        by_field = self.words.scores_by_field(
-            {field: terms for field, terms in asked.terms.items() if field in fields},
-            [number for number in numbers if number in scores],
-        )
-        prompts_of = self.words.prompts_of(numbers) if fields.keys() - set(FACTS_ALONE) else {}
+        best = {number: scores[number] for number in found}
+        by_field = self.words.scores_by_field(asked.terms, best, weights=fields)
+        prompts_of = self._prompts if fields.keys() - set(FACTS_ALONE) else {}
         by_space = self.similarities_by_space(asked.vectors, numbers)
         by_space *= [space.name in spaces for space in SPACES]
         return {

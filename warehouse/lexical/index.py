@@ -36,7 +36,8 @@ on the other half stands in docs/recommendations.md.
 """
 
 _K1, _B = 1.2, 0.75
-_NUMBER, _BASE_MODEL, _PROMPTS = "number", "base_model", "prompts"
+_NUMBER, _BASE_MODEL = "number", "base_model"
+_COSTLIEST: Field = "words"
 _COMMON, _NEVER_COMMON = 20, 5
 _HEAP_BYTES = 128 * 2**20
 _ONE_SEGMENT_UP_TO = 20_000
@@ -183,36 +184,31 @@ class LexicalIndex:
         among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
         return {hit.number: hit.score for hit in self._ask(wanted, [among], len(numbers))}
 
-    def scores_by_field(self, terms: Terms, numbers: Sequence[int]) -> dict[int, FieldScores]:
-        """What each field by itself says of given adapters; those that have none of the terms are left out."""
-        import tantivy
+    def scores_by_field(
+        self, terms: Terms, scores: Mapping[int, float], *, weights: Mapping[Field, float] | None = None
+    ) -> dict[int, FieldScores]:
+        """What each field by itself says of adapters whose scores for a question are known, from the same weights.
 
-        found: dict[int, list[float]] = {}
-        if not numbers:
-            return {}
-        among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
-        for place, field in enumerate(WEIGHTS):
-            if wanted := self._wanted(terms, {field: 1.0}):
-                for hit in self._ask(wanted, [among], len(numbers)):
-                    found.setdefault(hit.number, [0.0] * len(WEIGHTS))[place] = hit.score
-        return {number: tuple(scores) for number, scores in found.items()}
-
-    def prompts_of(self, numbers: Sequence[int]) -> dict[int, int]:
-        """How many example prompts given adapters have, as far as they are in the index.
-
-        Raises:
-            OSError: the index was written before it held that.
+        The field with the most common terms, which takes longest to ask, is what the others leave of the score.
         """
         import tantivy
 
-        if not numbers:
+        if not scores:
             return {}
-        among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
-        with self._damage_told():
-            found = [address for _, address in self._searcher.search(among, len(numbers), count=False).hits]
-            known = self._searcher.fast_field_values(_NUMBER, found)
-            counts = self._searcher.fast_field_values(_PROMPTS, found)
-        return {int(number or 0): int(count or 0) for number, count in zip(known, counts, strict=True)}
+        used = self._weights if weights is None else weights
+        found = {number: dict.fromkeys(WEIGHTS, 0.0) for number in scores}
+        left = dict(scores)
+        among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(scores))
+        for field, weight in used.items():
+            if field == _COSTLIEST or not (wanted := self._wanted(terms, {field: 1.0})):
+                continue
+            for hit in self._ask(wanted, [among], len(scores)):
+                found[hit.number][field] = hit.score
+                left[hit.number] -= weight * hit.score
+        if weight := used.get(_COSTLIEST, 0.0):
+            for number, score in left.items():
+                found[number][_COSTLIEST] = max(0.0, score / weight)
+        return {number: tuple(by_field[field] for field in WEIGHTS) for number, by_field in found.items()}
 
     def count_of(self, field: Field, term: str) -> int:
         """How many adapters have a term; those that were replaced may still count."""
@@ -336,7 +332,6 @@ def _schema() -> tantivy.Schema:
 
     builder = tantivy.SchemaBuilder()
     builder.add_unsigned_field(_NUMBER, indexed=True, fast=True)
-    builder.add_unsigned_field(_PROMPTS, fast=True)
     builder.add_text_field(_BASE_MODEL, tokenizer_name="raw", index_option="basic")
     for field in FIELDS:
         # Terms come ready; how often they occur is all that is kept of where they stood.
@@ -349,7 +344,6 @@ def _row(document: Document) -> tantivy.Document:
 
     row = tantivy.Document()
     row.add_unsigned(_NUMBER, document.number)
-    row.add_unsigned(_PROMPTS, document.prompts)
     if document.base_model is not None:
         row.add_text(_BASE_MODEL, document.base_model)
     for field in FIELDS:

@@ -6,12 +6,11 @@ They were learned with one model of sentences and one form of the word index, on
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from warehouse.lexical import tokens
 from warehouse.reranking import features
@@ -19,12 +18,18 @@ from warehouse.reranking.features import Candidate
 from warehouse.reranking.trees import Trees
 from warehouse.vectors.encoders.protocol import comparable_version
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 SHIPPED: Final = Path(__file__).with_name("reranker.safetensors")
 FEW = 100
 """In a library of fewer adapters, words are too rarely rare for what was learned in a large one."""
 NEAR, FOUND = 24, 48
 """Candidates for a prompt, where they are put in order: the nearest by vectors, the best by words."""
-MODEL_DIGEST, MADE_OF, SLOPE, OFFSET = "model_digest", "made_of", "slope", "offset"
+SUMS, EVIDENCE = "sums", "evidence"
+"""Names of the tensors of its scale, beside those of its trees."""
+MODEL_DIGEST, MADE_OF = "model_digest", "made_of"
 """Names in the metadata of its file."""
 
 
@@ -37,28 +42,38 @@ def made_of() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reranker:
-    """Trees, and how their sums are put on the scale of a score: relevance = 1 − exp(−softplus(slope · sum + offset)).
+    """Trees, and the scale of what they say: relevance = 1 − exp(−evidence).
 
-    The scale is the one on which similarity and words are worth as much together, so that people see what they are used
-    to; only the order is another.
+    `evidence` (knots,) belongs to `sums` (knots,) of the trees, both ascending, float32: as much as similarity and
+    words are worth together where candidates are equally far ahead of others. So people see the scores that they are
+    used to; only the order is another.
     """
 
     trees: Trees
-    slope: float
-    offset: float
+    sums: NDArray[np.float32]
+    evidence: NDArray[np.float32]
     model_digest: str
     made_of: str
 
     def relevances(self, candidates: Sequence[Candidate], *, words: int, adapters: int) -> list[float]:
         """How well each candidate fits the prompt, 0..1, in their order (`features.matrix`)."""
+        import numpy as np
+
         if not candidates:
             return []
         sums = self.trees.scores(features.matrix(candidates, words=words, adapters=adapters))
-        return [-math.expm1(-_softplus(self.slope * total + self.offset)) for total in sums.tolist()]
+        found: list[float] = (-np.expm1(-self._evidence(sums.astype(np.float64)))).tolist()
+        return found
 
+    def _evidence(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """On the scale; beyond its ends it goes on, so that what differs stays different."""
+        import numpy as np
 
-def _softplus(value: float) -> float:
-    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))
+        beyond = (self.evidence[-1] - self.evidence[-2]) / (self.sums[-1] - self.sums[-2])
+        between = np.interp(sums, self.sums, self.evidence)
+        above, below = np.maximum(0.0, sums - self.sums[-1]), np.maximum(0.0, self.sums[0] - sums)
+        evidence: NDArray[np.float64] = (between + beyond * above) * np.exp(-below)
+        return evidence
 
 
 def read(path: Path) -> Reranker:
@@ -68,7 +83,8 @@ def read(path: Path) -> Reranker:
     with safe_open(path, framework="numpy") as file:
         said = file.metadata()
         trees = Trees(*(file.get_tensor(name) for name in Trees.__dataclass_fields__))
-    return Reranker(trees, float(said[SLOPE]), float(said[OFFSET]), said[MODEL_DIGEST], said[MADE_OF])
+        sums, evidence = file.get_tensor(SUMS), file.get_tensor(EVIDENCE)
+    return Reranker(trees, sums, evidence, said[MODEL_DIGEST], said[MADE_OF])
 
 
 def serving(producers: Iterable[str]) -> Reranker | None:

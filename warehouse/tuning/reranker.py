@@ -46,6 +46,8 @@ _IMPORTANCE: Mapping[Variant, float] = {Variant.WRITTEN: 1.0, Variant.WITHOUT_TR
 _WITHHELD_IMPORTANCE = 0.5
 """What a question counts, beside that, where example prompts are withheld."""
 _BINS, _DEEP = 63, 20
+_KNOTS = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.999)
+"""Quantiles at which the scale is told; what people see is the best tenth of the candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,7 @@ def learn_from(
         maps = _maps_of_others(connection, settings)
         choices = list(_choices(connection, settings, maps, chosen, progress or Silence()))
     trees = fit(choices, chosen)
-    slope, offset = scale_of(trees, choices)
-    return Reranker(trees, slope, offset, encoder.identity.digest, reranker.made_of())
+    return Reranker(trees, *scale_of(trees, choices), encoder.identity.digest, reranker.made_of())
 
 
 def _fold(model: str) -> int:
@@ -231,18 +232,14 @@ def _walk(root: dict[str, Any]) -> tuple[list[float], list[_Node]]:
     return leaves, nodes
 
 
-def scale_of(trees: Trees, choices: Sequence[Choice]) -> tuple[float, float]:
-    """Slope and offset by which the sums of trees are spread as similarity and words together are (`Reranker`)."""
+def scale_of(trees: Trees, choices: Sequence[Choice]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Quantiles of the sums of trees, and of similarity and words together, over all candidates (`Reranker`)."""
     import numpy as np
 
-    sums = np.sort(np.concatenate([trees.scores(choice.rows) for choice in choices]))
-    # softplus(y) = x where y = log(exp(x) - 1).
-    evidence = np.sort(np.concatenate([choice.rows[:, 0] for choice in choices])).astype(np.float64)
-    wanted = np.log(np.expm1(np.maximum(evidence, 1e-6)))
-    # The best tenth is what people see.
-    shown = slice(int(0.9 * len(sums)), None)
-    slope, offset = np.polyfit(sums[shown], wanted[shown], 1)
-    return float(slope), float(offset)
+    sums = np.quantile(np.concatenate([trees.scores(choice.rows) for choice in choices]), _KNOTS)
+    evidence = np.quantile(np.concatenate([choice.rows[:, 0] for choice in choices]), _KNOTS)
+    rising = np.flatnonzero(np.diff(sums, prepend=-np.inf) * np.diff(evidence, prepend=-np.inf) > 0)
+    return sums[rising].astype(np.float32), evidence[rising].astype(np.float32)
 
 
 def write(learned: Reranker, path: Path) -> None:
@@ -250,13 +247,8 @@ def write(learned: Reranker, path: Path) -> None:
     from safetensors.numpy import save_file
 
     tensors = {name: getattr(learned.trees, name) for name in Trees.__dataclass_fields__}
-    metadata = {
-        reranker.MODEL_DIGEST: learned.model_digest,
-        reranker.MADE_OF: learned.made_of,
-        reranker.SLOPE: repr(learned.slope),
-        reranker.OFFSET: repr(learned.offset),
-    }
-    save_file(tensors, path, metadata)
+    tensors |= {reranker.SUMS: learned.sums, reranker.EVIDENCE: learned.evidence}
+    save_file(tensors, path, {reranker.MODEL_DIGEST: learned.model_digest, reranker.MADE_OF: learned.made_of})
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tests.warehouse.tuning.conftest import MODELS
 from warehouse.engine import Database
 from warehouse.reranking import features, reranker
+from warehouse.reranking.reranker import Reranker
 from warehouse.reranking.trees import Trees
 from warehouse.settings import Settings
 from warehouse.tuning import reranker as learning
@@ -56,12 +57,17 @@ def test_relevance_is_spread_like_similarity_and_words_together() -> None:
     for choice in choices:
         choice.rows[:, 0] = dice.exponential(0.5, CANDIDATES)
     trees = learning.fit(choices, Plan(trees=20, fewest_rows=20))
-    slope, offset = learning.scale_of(trees, choices)
-    assert slope > 0
-    sums = np.concatenate([trees.scores(choice.rows) for choice in choices])
+    learned = Reranker(trees, *learning.scale_of(trees, choices), "", "")
+    assert (np.diff(learned.sums) > 0).all()
+    assert (np.diff(learned.evidence) > 0).all()
+    sums = np.concatenate([trees.scores(choice.rows) for choice in choices]).astype(np.float64)
     evidence = np.concatenate([choice.rows[:, 0] for choice in choices])
-    spread = np.log1p(np.exp(slope * sums + offset))
-    assert np.quantile(spread, 0.97) == pytest.approx(np.quantile(evidence, 0.97), rel=0.4)
+    for share in (0.5, 0.9, 0.99):
+        assert np.quantile(learned._evidence(sums), share) == pytest.approx(np.quantile(evidence, share), rel=0.05)
+    # What differs stays different, wherever it lies.
+    far = learned._evidence(np.array([-50.0, -20.0, sums.min(), sums.max(), 20.0, 50.0]))
+    assert (np.diff(far) > 0).all()
+    assert far[0] >= 0
 
 
 def test_they_are_learned_from_a_library_written_and_read_again(
@@ -73,7 +79,8 @@ def test_they_are_learned_from_a_library_written_and_read_again(
     again = reranker.read(tmp_path / "reranker.safetensors")
     rows = np.random.default_rng(0).normal(size=(20, features.WIDTH)).astype(np.float32)
     assert again.trees.scores(rows).tolist() == learned.trees.scores(rows).tolist()
-    assert (again.slope, again.offset, again.model_digest) == (learned.slope, learned.offset, learned.model_digest)
+    assert (again.sums.tolist(), again.evidence.tolist()) == (learned.sums.tolist(), learned.evidence.tolist())
+    assert again.model_digest == learned.model_digest
 
 
 def test_a_library_without_example_prompts_teaches_nothing(sqlite_database: Database, settings: Settings) -> None:
