@@ -88,6 +88,7 @@ class Library:
             EncoderError: a model of the settings cannot be used. OSError: the disk is full.
         """
         self._encoders = {space.name: shared_encoder(settings, space.model_name(settings)) for space in SPACES}
+        self._reranker = reranker.serving(settings)
         shown = progress or Silence()
         numbers = sorted(connection.execute(select(Adapter.pk)).scalars() if only is None else only)
         changed: dict[int, AdapterFacts] = {}
@@ -230,8 +231,7 @@ class Library:
     @property
     def reranker(self) -> Reranker | None:
         """The one that is served with this library; None where there is none for it."""
-        made_by = [f":{encoder.identity.version}" for encoder in self._encoders.values()]
-        return reranker.serving(made_by) if self.words.count >= reranker.FEW else None
+        return self._reranker if self.words.count >= reranker.FEW else None
 
     def _vectors(
         self, connection: Connection, settings: Settings, wanted: Sequence[int], changed: Mapping[int, AdapterFacts]

@@ -1,12 +1,13 @@
 """The trees that come with the package, and what they make of candidates.
 
 They were learned with one model of sentences and one form of the word index, on half of the models of real documents
-(`warehouse.tuning.reranker`), and are asked where those are in use; anywhere else candidates keep their order.
+(`warehouse.tuning.reranker`), and are asked where these are in use, or a model that was tuned from that one, which they
+serve as well; anywhere else candidates keep their order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,9 @@ from warehouse.lexical import tokens
 from warehouse.reranking import features
 from warehouse.reranking.features import Candidate
 from warehouse.reranking.trees import Trees
-from warehouse.vectors.encoders.protocol import comparable_version
+from warehouse.settings import Settings
+from warehouse.vectors.encoders import model_origin
+from warehouse.vectors.spaces import SPACES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,14 +90,18 @@ def read(path: Path) -> Reranker:
     return Reranker(trees, sums, evidence, said[MODEL_DIGEST], said[MADE_OF])
 
 
-def serving(producers: Iterable[str]) -> Reranker | None:
-    """The reranker of prompts that are compared with what these made (`warehouse.vectors.work.producers_of`); None
-    where any of them is another model than it was learned with."""
+def serving(settings: Settings) -> Reranker | None:
+    """The reranker of prompts that are compared in the models of these settings; None where one of them is neither the
+    model that it was learned with nor tuned from that.
+
+    Raises:
+        EncoderError: a model is not there.
+    """
     found = shipped()
-    if found is None:
+    if found is None or not settings.rerank:
         return None
-    version = comparable_version(found.model_digest, "fp32")
-    return found if all(producer.endswith(f":{version}") for producer in producers) else None
+    models = {space.model_name(settings) for space in SPACES}
+    return found if all(model_origin(settings, model) == found.model_digest for model in models) else None
 
 
 @cache

@@ -102,6 +102,7 @@ class _Models:
 
     settings: Settings
     producers: Mapping[SpaceName, str]
+    reranker: Reranker | None
     until: float
 
 
@@ -196,20 +197,23 @@ class Recommender:
 
     def reranker(self, weights: Mapping[SpaceName, float]) -> Reranker | None:
         """What puts candidates for a prompt in order; None where none was learned for the models and weights of a
-        question, or none is wanted."""
-        # Its terms are made of the facts that vectors are made of: it imports this package.
-        from warehouse.reranking import reranker
+        question, or none is wanted.
 
-        if not self._settings.rerank or not _in_proportion(weights, prompt_weights()):
-            return None
-        return reranker.serving(self._producers().values())
+        Raises:
+            EncoderError: a model of the settings cannot be used.
+        """
+        return self._models().reranker if _in_proportion(weights, prompt_weights()) else None
 
     def _models(self) -> _Models:
         """Who makes the vectors of questions; looked at now and then, for it takes milliseconds to look at models."""
+        # Its terms are made of the facts that vectors are made of: it imports this package.
+        from warehouse.reranking import reranker
+
         known = self._known_models
         if known is None or time.monotonic() >= known.until:
             settings = tuned.in_use(self._database, self._settings)
-            known = _Models(settings, producers_of(settings), time.monotonic() + _PRODUCERS_SECONDS)
+            trees = reranker.serving(settings)
+            known = _Models(settings, producers_of(settings), trees, time.monotonic() + _PRODUCERS_SECONDS)
             self._known_models = known
         return known
 

@@ -8,7 +8,6 @@ from warehouse.lexical import index
 from warehouse.reranking import reranker
 from warehouse.reranking.features import NOTHING_IN_WORDS, Candidate
 from warehouse.settings import Settings
-from warehouse.vectors.work import producers_of
 
 WEAK = Candidate(0.15, (0.2, 0.1, 0.2), 0.0, NOTHING_IN_WORDS, 4, None, "model:0")
 STRONG = Candidate(0.5, (0.6, 0.5, 0.3), 6.0, (6.0, 9.0, 4.0, 30.0, 25.0, 18.0), 4, None, "model:99")
@@ -18,20 +17,24 @@ def test_it_was_learned_from_texts_and_terms_as_they_are_now_with_the_model_that
     settings: Settings,
 ) -> None:
     assert reranker.shipped() is not None
-    assert reranker.serving(producers_of(settings).values()) is reranker.shipped()
+    assert reranker.serving(settings) is reranker.shipped()
+    assert reranker.serving(settings.model_copy(update={"rerank": False})) is None
 
 
-def test_another_model_or_another_arithmetic_has_none(settings: Settings) -> None:
-    producers = list(producers_of(settings).values())
-    assert reranker.serving([*producers, "text-1:another-float"]) is None
-    assert reranker.serving([each.replace("-float", "-int8") for each in producers]) is None
+def test_another_model_has_none_and_one_tuned_from_it_has(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    trees = reranker.shipped()
+    assert trees is not None
+    origins = {settings.embedding_model_semantic: trees.model_digest, "tuned": trees.model_digest, "other": "0" * 64}
+    monkeypatch.setattr(reranker, "model_origin", lambda _settings, name: origins[name])
+    assert reranker.serving(settings.model_copy(update={"embedding_model_artistic": "tuned"})) is trees
+    assert reranker.serving(settings.model_copy(update={"embedding_model_artistic": "other"})) is None
 
 
-def test_one_of_other_forms_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_other_forms_is_not_served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reranker, "made_of", lambda: "features of tomorrow")
     reranker.shipped.cache_clear()
     try:
-        assert reranker.serving([]) is None
+        assert reranker.serving(settings) is None
     finally:
         reranker.shipped.cache_clear()
 
