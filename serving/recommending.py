@@ -11,7 +11,7 @@ scored in the same way.
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -33,7 +33,7 @@ from warehouse.prompts import Prompt
 from warehouse.queries import breakdowns, evidence
 from warehouse.queries.evidence import Facts
 from warehouse.reranking import reranker
-from warehouse.reranking.features import NOTHING_IN_WORDS, Candidate
+from warehouse.reranking.features import NOTHING_IN_WORDS, Candidate, model_key
 
 if TYPE_CHECKING:
     from warehouse.reranking.reranker import Reranker
@@ -77,6 +77,11 @@ class Wish:
     def pool(self) -> int:
         """How many candidates are looked at closely."""
         return max(POOL, 3 * self.limit)
+
+    @property
+    def looked_at(self) -> int:
+        """How many candidates for a prompt, once put in order, boosts are known of; folding and diversity take more."""
+        return (3 if self.fold or self.diversity else 2) * self.limit
 
     def near(self, trees: "Reranker | None") -> int:
         """How many candidates for a prompt are the nearest by their vectors."""
@@ -272,11 +277,11 @@ def _for_prompt(
             for match in recommender.score(vectors, sorted(found - near), weights=wish.weights)
             if match.score >= wish.threshold
         ]
-        facts = evidence.facts_of(connection, [match.pk for match in matches])
-        relevances = _relevances(said_by_words, now, matches, facts, trees)
+        relevances = _relevances(connection, said_by_words, now, matches, trees)
         if relevances:
             # What boosts can add is bounded: nothing comes from far behind.
-            matches = sorted(matches, key=lambda match: -relevances.get(match.pk, 0.0))[: 3 * wish.limit]
+            matches = sorted(matches, key=lambda match: -relevances.get(match.pk, 0.0))[: wish.looked_at]
+        facts = evidence.facts_of(connection, [match.pk for match in matches])
         said = ranking.Words(prompt.text)
 
         def shared(candidate: Facts) -> ranking.Shared:
@@ -319,14 +324,14 @@ def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish, k: int) -> 
 class _ByWords:
     """The word index of a moment, what it was asked, the scores that it gives, and the best that it finds by itself.
 
-    `by_field` has what each field by itself says of these, where trees want it.
+    `by_field` will have what each field by itself says of these, where trees want it.
     """
 
     now: Words
     terms: tokens.Terms
     scores: dict[int, float]
     best: list[int]
-    by_field: dict[int, FieldScores]
+    by_field: Future[dict[int, FieldScores]] | None
 
 
 def _found_by_words(
@@ -339,7 +344,8 @@ def _found_by_words(
         now = words.now(connection)
         hits = now.search(terms, max(fusion.DEEP, 2 * found), wish.narrowed)
         best = {hit.number: hit.score for hit in hits[:found]}
-        by_field = now.scores_by_field(terms, best) if trees is not None and _is_large(now) else {}
+    # Nobody waits for it yet: what was found is looked up meanwhile.
+    by_field = _BESIDE.submit(now.scores_by_field, terms, best) if trees is not None and _is_large(now) else None
     return _ByWords(now, terms, {hit.number: hit.score for hit in hits}, list(best), by_field)
 
 
@@ -348,22 +354,24 @@ def _is_large(words: Words) -> bool:
 
 
 def _relevances(
-    said: _ByWords, now: Words, matches: "Sequence[Match]", facts: dict[int, Facts], trees: "Reranker | None"
+    connection: Connection, said: _ByWords, now: Words, matches: "Sequence[Match]", trees: "Reranker | None"
 ) -> dict[int, float]:
     """What trees make of the candidates, never less than their similarity; empty where they are not to be asked."""
-    if trees is None or not _is_large(now):
+    if trees is None or said.by_field is None:
         return {}
-    known = [match for match in matches if match.pk in facts]
+    origins = evidence.origins(connection, [match.pk for match in matches])
+    known = [match for match in matches if match.pk in origins]
     counts = now.prompts_of([match.pk for match in known])
+    by_field = said.by_field.result()
     candidates = [
         Candidate(
             similarity=match.score,
             similarities=tuple(float(match.similarities.get(space, 0.0)) for space in _spaces()),
             score=said.scores.get(match.pk, 0.0),
-            by_field=said.by_field.get(match.pk, NOTHING_IN_WORDS),
+            by_field=by_field.get(match.pk, NOTHING_IN_WORDS),
             prompts=counts.get(match.pk, 0),
-            author=facts[match.pk].author,
-            model=_model_key(facts[match.pk]),
+            author=origins[match.pk][0],
+            model=model_key(match.pk, origins[match.pk][1]),
         )
         for match in known
     ]

@@ -33,8 +33,8 @@ class Candidate:
     """What is known of an adapter that was found for a prompt.
 
     `similarities` are those of the spaces in the order of `SPACES`, `similarity` is their weighted mean, all 0..1.
-    `score` is that of the word index, and `by_field` what its fields say by themselves; `prompts` is how many example
-    prompts it has. `author` and `model` (what it is a version of) are compared with those of other candidates alone.
+    `score` is that of the word index, and `by_field` what its fields say (`LexicalIndex.scores_by_field`); `prompts` is
+    how many example prompts it has. `author` and `model` (`model_key`) are compared with those of others alone.
     """
 
     similarity: float
@@ -44,6 +44,11 @@ class Candidate:
     prompts: int
     author: str | None
     model: str
+
+
+def model_key(number: int, model: int | None) -> str:
+    """Which model an adapter is a version of; one that Civitai does not know is a model by itself."""
+    return f"adapter:{number}" if model is None else f"model:{model}"
 
 
 def matrix(candidates: Sequence[Candidate], *, words: int, adapters: int) -> NDArray[np.float32]:

@@ -62,7 +62,7 @@ class Plan:
     share: float = 0.6
     """Of the questions and of the numbers in a row, so much is looked at by each tree."""
     seed: int = 0
-    rounds: int = 3
+    rounds: int = 6
     questions: int = 500
     """Questions of a round, which are held out at once: with more, too few of the example prompts would be left."""
 
