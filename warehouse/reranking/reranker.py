@@ -13,11 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from warehouse.lexical import tokens
+from warehouse.lexical import index, tokens
 from warehouse.reranking import features
 from warehouse.reranking.features import Candidate
 from warehouse.reranking.trees import Trees
 from warehouse.settings import Settings
+from warehouse.vectors import texts
 from warehouse.vectors.encoders import model_origin
 from warehouse.vectors.spaces import SPACES
 
@@ -37,10 +38,9 @@ MODEL_DIGEST, MADE_OF = "model_digest", "made_of"
 
 
 def made_of() -> str:
-    """The forms of texts, terms and rows of numbers that trees are learned from now."""
-    from warehouse.vectors import texts
-
-    return f"features {features.VERSION}, tokens {tokens.VERSION}, texts {texts.VERSION}"
+    """What trees are learned from now: the forms of texts, terms and rows of numbers, and what fields are worth."""
+    weights = ", ".join(f"{field} {weight:g}" for field, weight in index.WEIGHTS.items())
+    return f"features {features.VERSION}, texts {texts.VERSION}, tokens {tokens.VERSION} ({weights})"
 
 
 @dataclass(frozen=True, slots=True)
