@@ -29,7 +29,7 @@ from warehouse.ids import new_id
 from warehouse.queries import recommendations
 from warehouse.settings import Settings
 
-_FORMAT = 4
+_FORMAT = 5
 """Of what is kept and of how answers are computed; a change of either raises it."""
 _FLUSH_SECONDS = 1.0
 """One write transaction in so long at most."""
@@ -140,7 +140,8 @@ class AnswerCache:
                 self._producers = {space.value: producer for space, producer in producers_of(settings).items()}
             except EncoderError:
                 return None
-        asked = msgspec.json.encode([_FORMAT, VERSION, self._producers, asdict(question)], order="deterministic")
+        answered_by = [_FORMAT, VERSION, self._producers, self._settings.rerank]
+        asked = msgspec.json.encode([*answered_by, asdict(question)], order="deterministic")
         return _hash(asked)
 
     def _put(self, key: str, question: Question, answer: Answer) -> None:

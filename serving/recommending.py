@@ -10,10 +10,11 @@ scored in the same way.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
@@ -26,12 +27,16 @@ from serving.signing import Signer
 from warehouse import facets, fulltext, prompts
 from warehouse.engine import Database
 from warehouse.lexical import fusion, tokens
+from warehouse.lexical.index import FieldScores
 from warehouse.lexical.searching import LexicalSearcher, Words
 from warehouse.prompts import Prompt
 from warehouse.queries import breakdowns, evidence
 from warehouse.queries.evidence import Facts
+from warehouse.reranking import reranker
+from warehouse.reranking.features import NOTHING_IN_WORDS, Candidate, model_key
 
 if TYPE_CHECKING:
+    from warehouse.reranking.reranker import Reranker
     from warehouse.vectors.filters import SearchFilter
     from warehouse.vectors.layout import Asked
     from warehouse.vectors.search import Match, Recommender, SearchResult
@@ -74,14 +79,17 @@ class Wish:
         return max(POOL, 3 * self.limit)
 
     @property
-    def near(self) -> int:
-        """How many candidates for a prompt are the nearest by their vectors."""
-        return max(fusion.NEAR, 3 * self.limit // 2)
+    def looked_at(self) -> int:
+        """How many candidates for a prompt, once put in order, boosts are known of; folding and diversity take more."""
+        return (3 if self.fold or self.diversity else 2) * self.limit
 
-    @property
-    def found(self) -> int:
+    def near(self, trees: "Reranker | None") -> int:
+        """How many candidates for a prompt are the nearest by their vectors."""
+        return max(fusion.NEAR if trees is None else reranker.NEAR, 3 * self.limit // 2)
+
+    def found(self, trees: "Reranker | None") -> int:
         """How many candidates for a prompt are the best by its words."""
-        return max(fusion.FOUND, 3 * self.limit)
+        return max(fusion.FOUND if trees is None else reranker.FOUND, 3 * self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +103,13 @@ class _Ranked:
     popularity: float
     together: float
     liked: Liked
+    relevance: float | None = None
+    """What trees make of similarity and words together (`warehouse.reranking`); None where they were not asked."""
 
     @property
     def final(self) -> float:
-        boosts = (self.shared.worth, self.quality, self.popularity, self.together, self.liked.boost)
-        return ranking.final_score(self.match.score, *boosts)
+        evidence = (self.match.score, self.shared.worth) if self.relevance is None else (self.relevance,)
+        return ranking.final_score(*evidence, self.quality, self.popularity, self.together, self.liked.boost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,17 +258,18 @@ def _for_prompt(
     began: float,
 ) -> Answer:
     prompt = prompts.parse(text)
+    trees = recommender.reranker(wish.weights)
     # Two searches that wait for no lock of Python's: each has a core of its own.
-    by_words = _BESIDE.submit(_found_by_words, database, words, prompt, wish)
-    vectors, result = _fitting(recommender, prompt, wish)
-    indexed, scores, best = by_words.result()
+    by_words = _BESIDE.submit(_found_by_words, database, words, prompt, wish, trees)
+    vectors, result = _fitting(recommender, prompt, wish, wish.near(trees))
+    said_by_words = by_words.result()
     with database.read() as connection:
-        now = indexed.over(connection)
+        now = said_by_words.now.over(connection)
         rarities = _Rarities(connection, now)
         phrases = prompts.phrases(prompt)
         known_tags = rarities.note_tags(phrases)
         near = {match.pk for match in result.matches}
-        found = set(best)
+        found = set(said_by_words.best)
         if not now.is_complete:
             found.update(_found_by_rare_phrases(connection, rarities, phrases, wish, near | found))
         matches = result.matches + [
@@ -266,15 +277,19 @@ def _for_prompt(
             for match in recommender.score(vectors, sorted(found - near), weights=wish.weights)
             if match.score >= wish.threshold
         ]
+        relevances = _relevances(connection, said_by_words, now, matches, trees)
+        if relevances:
+            # What boosts can add is bounded: nothing comes from far behind.
+            matches = sorted(matches, key=lambda match: -relevances.get(match.pk, 0.0))[: wish.looked_at]
         facts = evidence.facts_of(connection, [match.pk for match in matches])
         said = ranking.Words(prompt.text)
 
         def shared(candidate: Facts) -> ranking.Shared:
             known = ranking.shared_with_prompt(said, candidate, rarities.of_tag, rarities.of_word)
             # In a small library no word is rare enough to be evidence, and a trigger word is some all the same.
-            return replace(known, worth=max(known.worth, fusion.evidence(scores.get(candidate.pk, 0.0))))
+            return replace(known, worth=max(known.worth, fusion.evidence(said_by_words.scores.get(candidate.pk, 0.0))))
 
-        chosen = _choose(connection, _rank(connection, matches, facts, shared, learned), wish)
+        chosen = _choose(connection, _rank(connection, matches, facts, shared, learned, relevances), wish)
         chosen = _with_phrases(now, prompt, chosen)
         items = _show(connection, chosen, wish, to_prompt=True)
         named = _tags_of(connection, prompt)
@@ -292,7 +307,7 @@ def _for_prompt(
     return Answer(items, result.searched, seconds, result.generation, analysis, lasting=now.is_current)
 
 
-def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish) -> "tuple[Asked, SearchResult]":
+def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish, k: int) -> "tuple[Asked, SearchResult]":
     """The vectors of a prompt and what is near them; a prompt that says nothing is near nothing."""
     from warehouse.vectors.search import SearchResult
     from warehouse.vectors.texts import prompt_text
@@ -301,22 +316,67 @@ def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish) -> "tuple[A
     if not asked:
         return {}, SearchResult([], 0, True, None)
     vectors = recommender.encode(asked)
-    found = recommender.by_vectors(
-        vectors, weights=wish.weights, k=wish.near, threshold=wish.threshold, narrowed=wish.narrowed
-    )
+    found = recommender.by_vectors(vectors, weights=wish.weights, k=k, threshold=wish.threshold, narrowed=wish.narrowed)
     return vectors, found
 
 
+@dataclass(frozen=True, slots=True)
+class _ByWords:
+    """The word index of a moment, what it was asked, the scores that it gives, and the best that it finds by itself.
+
+    `by_field` will have what each field by itself says of these, where trees want it.
+    """
+
+    now: Words
+    terms: tokens.Terms
+    scores: dict[int, float]
+    best: list[int]
+    by_field: Future[dict[int, FieldScores]] | None
+
+
 def _found_by_words(
-    database: Database, words: LexicalSearcher, prompt: Prompt, wish: Wish
-) -> tuple[Words, dict[int, float], list[int]]:
-    """The word index of this moment, the scores it gives, and the adapters that it finds by itself, the best first."""
+    database: Database, words: LexicalSearcher, prompt: Prompt, wish: Wish, trees: "Reranker | None"
+) -> _ByWords:
     # A prompt of nothing but LoRA tags is about what they name.
     terms = tokens.asked(prompt if prompt.pieces else prompts.parse(_named_in(prompt)))
+    found = wish.found(trees)
     with database.read() as connection:
         now = words.now(connection)
-        hits = now.search(terms, max(fusion.DEEP, 2 * wish.found), wish.narrowed)
-    return now, {hit.number: hit.score for hit in hits}, [hit.number for hit in hits[: wish.found]]
+        hits = now.search(terms, max(fusion.DEEP, 2 * found), wish.narrowed)
+        best = {hit.number: hit.score for hit in hits[:found]}
+    # Nobody waits for it yet: what was found is looked up meanwhile.
+    by_field = _BESIDE.submit(now.scores_by_field, terms, best) if trees is not None and _is_large(now) else None
+    return _ByWords(now, terms, {hit.number: hit.score for hit in hits}, list(best), by_field)
+
+
+def _is_large(words: Words) -> bool:
+    return words.tells_all and words.count >= reranker.FEW
+
+
+def _relevances(
+    connection: Connection, said: _ByWords, now: Words, matches: "Sequence[Match]", trees: "Reranker | None"
+) -> dict[int, float]:
+    """What trees make of the candidates, never less than their similarity; empty where they are not to be asked."""
+    if trees is None or said.by_field is None:
+        return {}
+    origins = evidence.origins(connection, [match.pk for match in matches])
+    known = [match for match in matches if match.pk in origins]
+    counts = now.prompts_of([match.pk for match in known])
+    by_field = said.by_field.result()
+    candidates = [
+        Candidate(
+            similarity=match.score,
+            similarities=tuple(float(match.similarities.get(space, 0.0)) for space in _spaces()),
+            score=said.scores.get(match.pk, 0.0),
+            by_field=by_field.get(match.pk, NOTHING_IN_WORDS),
+            prompts=counts.get(match.pk, 0),
+            author=origins[match.pk][0],
+            model=model_key(match.pk, origins[match.pk][1]),
+        )
+        for match in known
+    ]
+    found = trees.relevances(candidates, words=len(said.terms["words"]), adapters=now.count)
+    return {match.pk: max(match.score, relevance) for match, relevance in zip(known, found, strict=True)}
 
 
 def _with_phrases(words: Words, prompt: Prompt, chosen: list[list[_Ranked]]) -> list[list[_Ranked]]:
@@ -358,6 +418,7 @@ def _rank(
     facts: dict[int, Facts],
     shared: Callable[[Facts], ranking.Shared],
     learned: Learned,
+    relevances: Mapping[int, float] = MappingProxyType({}),
 ) -> list[_Ranked]:
     qualities = evidence.qualities(connection, list(facts))
     ranked = [
@@ -369,6 +430,7 @@ def _rank(
             popularity=ranking.popularity_boost(known.downloads),
             together=ranking.together_boost(common.used_together),
             liked=preferences.liked(learned.profile, known),
+            relevance=relevances.get(match.pk),
         )
         for match in matches
         if (known := facts.get(match.pk)) is not None
@@ -465,6 +527,7 @@ def _item(
         "lora_name": facts.name,
         "lora_description": _shortened(summary),
         "similarity_score": item.match.score,
+        "relevance_score": item.relevance,
         "final_score": item.final,
         "explanation": explanation if explained else None,
         **{f"{space}_similarity": score for space, score in similarities.items()},

@@ -316,6 +316,8 @@ class Settings(BaseSettings):
     embedding_model_technical: str = MINILM
     use_tuned_encoder: bool = True
     """Whether a published fine-tuned encoder takes the place of the model that it was made from."""
+    rerank: bool = True
+    """Whether candidates for a prompt are put in order by the trees that come with the package."""
     embedding_precision: Literal["auto", "fp32", "int8"] = "auto"
     """Arithmetic of the CPU encoder; `auto` is what the benchmark of this project found worth it."""
     device: Literal["auto", "cpu", "cuda", "rocm", "mps"] = "auto"

@@ -15,6 +15,7 @@ _ITEM: dict[str, Any] = {
     "lora_name": "Ink Dragon",
     "lora_description": "Dragons in flowing ink.",
     "similarity_score": 0.71,
+    "relevance_score": None,
     "final_score": 0.76,
     "explanation": "Similar in how it looks (0.80) and what it is (0.74); shares the tags dragon, ink; used together 7 "
     "times.",
@@ -145,9 +146,15 @@ class Recommendation(BaseModel):
     lora_name: str
     lora_description: str | None = Field(description="Plain text, shortened.")
     similarity_score: float = Field(description="Σ w·s / Σ w over the three spaces, 0..1.")
+    relevance_score: float | None = Field(
+        description="How well it fits the prompt by all that similarity, words, other adapters of its author and the "
+        "number of its example prompts say together, 0..1, never less than the similarity: learned trees put the best "
+        "candidates in order. Null where they are not asked: for similar adapters, with weights of one's own, other "
+        "models, and small libraries."
+    )
     final_score: float = Field(
-        description="1 − (1 − similarity)(1 − lexical)(1 − quality)(1 − popularity)(1 − used together)"
-        "(1 − preference): similarity <= final <= 1."
+        description="1 − (1 − evidence)(1 − quality)(1 − popularity)(1 − used together)(1 − preference), with the "
+        "relevance as the evidence, or where that is null 1 − (1 − similarity)(1 − lexical): similarity <= final <= 1."
     )
     explanation: str | None = Field(description="Why it is in the list; null where explanations were not asked for.")
     semantic_similarity: float

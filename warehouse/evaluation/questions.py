@@ -17,6 +17,7 @@ from sqlalchemy import Connection, select
 
 from warehouse import fulltext, prompts
 from warehouse.models import Adapter
+from warehouse.reranking.features import model_key
 from warehouse.vectors.facts import AdapterFacts
 from warehouse.vectors.loading import Known, load_known
 from warehouse.vectors.stored import batched
@@ -117,17 +118,13 @@ def prompts_worth_asking(facts: AdapterFacts) -> Iterator[str]:
 def models_of(connection: Connection) -> dict[int, str]:
     """Which model every adapter is a version of, by its number; one that Civitai does not know is a model by itself."""
     rows = connection.execute(select(Adapter.pk, Adapter.civitai_model_id))
-    return {pk: _model(pk, model) for pk, model in rows}
+    return {pk: model_key(pk, model) for pk, model in rows}
 
 
 def models_of_some(connection: Connection, numbers: Sequence[int]) -> dict[int, str]:
     """The same of given adapters, as far as they exist."""
     rows = connection.execute(select(Adapter.pk, Adapter.civitai_model_id).where(Adapter.pk.in_(numbers)))
-    return {pk: _model(pk, model) for pk, model in rows}
-
-
-def _model(pk: int, model: int | None) -> str:
-    return f"adapter:{pk}" if model is None else f"model:{model}"
+    return {pk: model_key(pk, model) for pk, model in rows}
 
 
 def part_of(model: str) -> Part:
@@ -153,6 +150,11 @@ def held_out_of(facts: AdapterFacts, held_out: frozenset[str]) -> AdapterFacts:
     """What is known of an adapter without the prompts that are asked."""
     kept = tuple(text for text in facts.prompts if key_of(text) not in held_out)
     return facts if len(kept) == len(facts.prompts) else replace(facts, prompts=kept)
+
+
+def without_prompts(facts: AdapterFacts) -> AdapterFacts:
+    """What is known of an adapter that has no example prompt."""
+    return replace(facts, prompts=()) if facts.prompts else facts
 
 
 def scattered(text: str) -> int:

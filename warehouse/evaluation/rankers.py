@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, select
 
 from warehouse import prompts
-from warehouse.evaluation.questions import Questions, held_out_of
+from warehouse.evaluation.questions import Questions, held_out_of, models_of, without_prompts
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.lexical import fusion, index, tokens
 from warehouse.lexical.index import LexicalIndex
 from warehouse.lexical.tokens import Document, Field, Terms
 from warehouse.models import Adapter
+from warehouse.reranking import reranker
+from warehouse.reranking.features import NOTHING_IN_WORDS, Candidate
+from warehouse.reranking.reranker import Reranker
 from warehouse.settings import Settings
 from warehouse.vectors import prompt_map
 from warehouse.vectors.encoders import Encoder, shared_encoder
@@ -72,27 +75,34 @@ class Library:
         progress: Progress | None,
         *,
         only: Sequence[int] | None = None,
+        withheld: bool = False,
     ) -> None:
         """Index the library without the prompts that are asked, below an empty folder.
 
         Args:
             settings: those with the encoder in use (`tuned.in_use`).
             only: numbers of the only adapters that are searched.
+            withheld: leave out every other example prompt as well, of all adapters.
 
         Raises:
             EncoderError: a model of the settings cannot be used. OSError: the disk is full.
         """
         self._encoders = {space.name: shared_encoder(settings, space.model_name(settings)) for space in SPACES}
+        self._reranker = reranker.serving(settings)
         shown = progress or Silence()
         numbers = sorted(connection.execute(select(Adapter.pk)).scalars() if only is None else only)
         changed: dict[int, AdapterFacts] = {}
+        self._authors: dict[int, str | None] = {}
+        self._prompts: dict[int, int] = {}
+        self._models = models_of(connection)
 
         def documents() -> Iterator[Document]:
             held_out = questions.held_out
             shown.start(len(numbers), "adapters")
             for part in batched(numbers, _CHUNK):
                 for each in load_known(connection, part):
-                    facts = held_out_of(each.facts, held_out)
+                    self._authors[each.pk] = each.facts.author
+                    facts = without_prompts(each.facts) if withheld else held_out_of(each.facts, held_out)
                     if facts is not each.facts:
                         changed[each.pk] = facts
                     yield tokens.document(each.pk, facts)
@@ -105,6 +115,7 @@ class Library:
         with index.writing(words, expected=count) as add, index.writing(baselines, expected=count) as add_baseline:
             for document in documents():
                 add(document)
+                self._prompts[document.number] = document.prompts
                 add_baseline(_baseline(document))
         self.words, self.baselines = LexicalIndex(words), LexicalIndex(baselines)
         self._numbers, self._rows, self._layout = self._vectors(connection, settings, numbers, changed)
@@ -177,6 +188,51 @@ class Library:
         place = self._places.get(number)
         return 0.0 if place is None else float(min(1.0, similarities[place]))
 
+    def similarities_by_space(self, vectors: Vectors, numbers: Sequence[int]) -> NDArray[np.float32]:
+        """max(0, cosine) of a prompt's vectors with those of given adapters, (numbers, spaces); 0 without any."""
+        import numpy as np
+
+        places = np.array([self._places.get(number, -1) for number in numbers], dtype=np.int64)
+        found = np.zeros((len(numbers), len(SPACES)), dtype=np.float32)
+        for column, space in enumerate(SPACES):
+            if (part := self._layout.part(space.name)) is not None:
+                rows = self._rows[places, part.offset : part.offset + part.dimension]
+                found[:, column] = np.clip(rows @ vectors[space.name], 0.0, 1.0)
+        found[places < 0] = 0.0
+        return found
+
+    def candidates(
+        self, asked: Asked, fields: Mapping[Field, float], spaces: Mapping[SpaceName, float]
+    ) -> dict[int, Candidate]:
+        """What is put in order for a prompt, by number: as it is served, but for fields and spaces without a weight."""
+        similarities = self.similarities(asked.vectors, spaces)
+        hits = self.words.search(asked.terms, fusion.DEEP, weights=fields)
+        scores = {hit.number: hit.score for hit in hits}
+        found = [hit.number for hit in hits[: reranker.FOUND]]
+        numbers = sorted({*self.nearest(similarities, reranker.NEAR), *found})
+        best = {number: scores[number] for number in found}
+        by_field = self.words.scores_by_field(asked.terms, best, weights=fields)
+        prompts_of = self._prompts if fields.keys() - set(FACTS_ALONE) else {}
+        by_space = self.similarities_by_space(asked.vectors, numbers)
+        by_space *= [space.name in spaces for space in SPACES]
+        return {
+            number: Candidate(
+                self.similarity(similarities, number),
+                tuple(near),
+                scores.get(number, 0.0),
+                by_field.get(number, NOTHING_IN_WORDS),
+                prompts_of.get(number, 0),
+                self._authors.get(number),
+                self._models[number],
+            )
+            for number, near in zip(numbers, by_space.tolist(), strict=True)
+        }
+
+    @property
+    def reranker(self) -> Reranker | None:
+        """The one that is served with this library; None where there is none for it."""
+        return self._reranker if self.words.count >= reranker.FEW else None
+
     def _vectors(
         self, connection: Connection, settings: Settings, wanted: Sequence[int], changed: Mapping[int, AdapterFacts]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], Layout]:
@@ -210,9 +266,12 @@ def rankers(library: Library) -> dict[str, Ranker]:
     """Every way to answer by what it is called: ours, the same without example prompts, its parts, the baselines."""
     served = prompt_weights()
     semantic = {SpaceName.SEMANTIC: 1.0}
+    facts_alone = {field: index.WEIGHTS[field] for field in FACTS_ALONE}
     return {
-        OURS: _fused(library, index.WEIGHTS, served),
-        WITHHELD: _fused(library, {field: index.WEIGHTS[field] for field in FACTS_ALONE}, without_examples(served)),
+        OURS: _served(library, index.WEIGHTS, served),
+        WITHHELD: _served(library, facts_alone, without_examples(served)),
+        "not put in order by trees": _fused(library, index.WEIGHTS, served),
+        "the same, example prompts withheld": _fused(library, facts_alone, without_examples(served)),
         "words alone": _by_words(library.words, index.WEIGHTS),
         "vectors alone": _by_vectors(library, served),
         BASELINES[0]: lambda asked: library.nearest(library.similarities(asked.plain, semantic), 2 * POOL),
@@ -242,6 +301,24 @@ def _by_words(searched: LexicalIndex, weights: Mapping[Field, float]) -> Ranker:
 
 def _by_vectors(library: Library, weights: Mapping[SpaceName, float]) -> Ranker:
     return lambda asked: library.nearest(library.similarities(asked.vectors, weights), 2 * POOL)
+
+
+def _served(library: Library, fields: Mapping[Field, float], spaces: Mapping[SpaceName, float]) -> Ranker:
+    trees = library.reranker
+    return _fused(library, fields, spaces) if trees is None else _reranked(library, trees, fields, spaces)
+
+
+def _reranked(
+    library: Library, trees: Reranker, fields: Mapping[Field, float], spaces: Mapping[SpaceName, float]
+) -> Ranker:
+    def rank(asked: Asked) -> list[int]:
+        candidates = library.candidates(asked, fields, spaces)
+        relevances = trees.relevances(
+            list(candidates.values()), words=len(asked.terms["words"]), adapters=library.words.count
+        )
+        return [number for _, number in sorted(zip((-each for each in relevances), candidates, strict=True))]
+
+    return rank
 
 
 def _fused(library: Library, fields: Mapping[Field, float], spaces: Mapping[SpaceName, float]) -> Ranker:

@@ -37,10 +37,15 @@ on the other half stands in docs/recommendations.md.
 
 _K1, _B = 1.2, 0.75
 _NUMBER, _BASE_MODEL = "number", "base_model"
+_COSTLIEST: Field = "words"
 _COMMON, _NEVER_COMMON = 20, 5
 _HEAP_BYTES = 128 * 2**20
 _ONE_SEGMENT_UP_TO = 20_000
 """Documents that one thread writes: a question looks at every segment, and few make it faster."""
+
+
+FieldScores = tuple[float, ...]
+"""The BM25 scores of an adapter by field, in the order of `WEIGHTS` and without these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,32 @@ class LexicalIndex:
         among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
         return {hit.number: hit.score for hit in self._ask(wanted, [among], len(numbers))}
 
+    def scores_by_field(
+        self, terms: Terms, scores: Mapping[int, float], *, weights: Mapping[Field, float] | None = None
+    ) -> dict[int, FieldScores]:
+        """What each field by itself says of adapters whose scores for a question are known, from the same weights.
+
+        The field with the most common terms, which takes longest to ask, is what the others leave of the score.
+        """
+        import tantivy
+
+        if not scores:
+            return {}
+        used = self._weights if weights is None else weights
+        found = {number: dict.fromkeys(WEIGHTS, 0.0) for number in scores}
+        left = dict(scores)
+        among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(scores))
+        for field, weight in used.items():
+            if field == _COSTLIEST or not (wanted := self._wanted(terms, {field: 1.0})):
+                continue
+            for hit in self._ask(wanted, [among], len(scores)):
+                found[hit.number][field] = hit.score
+                left[hit.number] -= weight * hit.score
+        if weight := used.get(_COSTLIEST, 0.0):
+            for number, score in left.items():
+                found[number][_COSTLIEST] = max(0.0, score / weight)
+        return {number: tuple(by_field[field] for field in WEIGHTS) for number, by_field in found.items()}
+
     def count_of(self, field: Field, term: str) -> int:
         """How many adapters have a term; those that were replaced may still count."""
         with self._damage_told():
@@ -211,8 +242,26 @@ class LexicalIndex:
             lengths: terms that its documents have of each field, on average.
         """
         weights = self._weights
-        rarity = {field: {term: self._rarity(field, term) for term in terms.get(field, ())} for field in weights}
-        return {document.number: _bm25(document, rarity, lengths, weights) for document in documents}
+        rarity = self._rarities(terms, weights)
+        return {
+            document.number: sum(
+                weight * _bm25(document, field, rarity[field], lengths) for field, weight in weights.items()
+            )
+            for document in documents
+        }
+
+    def scores_by_field_beside(
+        self, terms: Terms, documents: Sequence[Document], lengths: Mapping[Field, float]
+    ) -> dict[int, FieldScores]:
+        """What each field by itself would say of them."""
+        rarity = self._rarities(terms, WEIGHTS)
+        return {
+            document.number: tuple(_bm25(document, field, rarity[field], lengths) for field in WEIGHTS)
+            for document in documents
+        }
+
+    def _rarities(self, terms: Terms, fields: Iterable[Field]) -> dict[Field, dict[str, float]]:
+        return {field: {term: self._rarity(field, term) for term in terms.get(field, ())} for field in fields}
 
     def _rarity(self, field: Field, term: str) -> float:
         found = self.count_of(field, term)
@@ -269,22 +318,13 @@ _MAX_FIELD_TERMS = 20_000
 """Terms of an adapter and field; what is beyond is no description of anything."""
 
 
-def _bm25(
-    document: Document,
-    rarity: Mapping[Field, Mapping[str, float]],
-    lengths: Mapping[Field, float],
-    weights: Mapping[Field, float],
-) -> float:
+def _bm25(document: Document, field: Field, rarity: Mapping[str, float], lengths: Mapping[Field, float]) -> float:
     """The formula of Tantivy: Robertson and Zaragoza, 2009, at its usual constants."""
-    score = 0.0
-    for field in weights:
-        counts = document.counts[field]
-        damping = _K1 * (1 - _B + _B * len(document.terms[field]) / max(1.0, lengths.get(field, 1.0)))
-        # Sorted, so that a sum does not depend on the order of a set.
-        for term in sorted(counts.keys() & rarity[field].keys()):
-            count = counts[term]
-            score += weights[field] * rarity[field][term] * count * (_K1 + 1) / (count + damping)
-    return score
+    counts = document.counts[field]
+    damping = _K1 * (1 - _B + _B * len(document.terms[field]) / max(1.0, lengths.get(field, 1.0)))
+    # Sorted, so that a sum does not depend on the order of a set.
+    shared = sorted(counts.keys() & rarity.keys())
+    return sum(rarity[term] * counts[term] * (_K1 + 1) / (counts[term] + damping) for term in shared)
 
 
 def _schema() -> tantivy.Schema:

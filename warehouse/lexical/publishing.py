@@ -42,11 +42,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KIND = "indices/lexical"
-VERSION = 1
-"""Changed whenever the files of the same terms would differ."""
+VERSION = 2
+"""Changed whenever the files of the same terms would differ. From 2 on, example prompts are counted."""
 INDEX_FOLDER = "index"
 STATES_FILE = "adapters.npy"
 """Numbers of the adapters in the index, ascending, and 64 bits of what each one's content was."""
+PROMPTS_FILE = "prompts.npy"
+"""How many example prompts each of them has, uint16."""
 _CHUNK = 500
 _ANEW_ABOVE = 0.25
 """With more than this share of the adapters changed, an index is written anew: old terms would only be in its way."""
@@ -167,6 +169,7 @@ def _build(
     gone = np.setdiff1d(difference.added, seen.numbers)
     states = states[~np.isin(states["number"], gone)]
     np.save(folder / STATES_FILE, states)
+    np.save(folder / PROMPTS_FILE, seen.prompts(before, states["number"]))
     # What will be served is what was written, so that is what is looked at.
     written = index.LexicalIndex(folder / INDEX_FOLDER)
     count = written.count
@@ -185,7 +188,7 @@ def _build(
         "lengths": means,
         "quality": {"queries": found.queries, "recall@10": asdict(found.recall_at_10)},
         "weights": dict(index.WEIGHTS),
-        "source": _source(),
+        "source": source(),
         FILES: digests(folder),
     }
 
@@ -195,13 +198,28 @@ class _Seen:
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
+        self._prompts: list[int] = []
         self._terms: Counter[Field] = Counter()
 
     def noted(self, document: Document) -> Document:
         """The document, counted."""
         self.numbers.append(document.number)
+        self._prompts.append(document.prompts)
         self._terms.update({field: len(terms) for field, terms in document.terms.items()})
         return document
+
+    def prompts(self, before: Published | None, numbers: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """How many example prompts adapters have (n,), from the generation before where they were not written now."""
+        import numpy as np
+
+        counts = np.zeros(len(numbers), dtype=np.uint16)
+        if before is not None:
+            old = load_states(before.path)["number"]
+            kept = np.flatnonzero(np.isin(numbers, old, assume_unique=True))
+            counts[kept] = load_prompts(before.path)[np.searchsorted(old, numbers[kept])]
+        written = np.searchsorted(numbers, self.numbers)
+        counts[written] = np.minimum(self._prompts, np.iinfo(np.uint16).max)
+        return counts
 
     def mean_lengths(self, before: Published | None, total: int) -> dict[Field, float]:
         """Terms of each field in all documents: those of the generation before count as they did on average."""
@@ -216,13 +234,14 @@ def _made(folder: Path) -> Path:
     return path
 
 
-def _source() -> dict[str, Any]:
+def source() -> dict[str, Any]:
+    """What an index that is written now is made by, as its manifest says it."""
     return {"version": VERSION, "tokens": tokens.VERSION}
 
 
 def _is_usable(database: Database, settings: Settings, before: Published) -> bool:
     """Whether what a generation holds would be written in the same way now, and can still be read."""
-    if before.manifest.get("source") != _source():
+    if before.manifest.get("source") != source():
         return False
     try:
         at_hand(database, settings, before)
@@ -272,6 +291,39 @@ def load_states(folder: Path) -> NDArray[np.void]:
     if states.dtype != _state_type():
         raise OSError(f"{folder / STATES_FILE} has {states.dtype} instead of adapters")
     return states
+
+
+def load_prompts(folder: Path) -> NDArray[np.uint16]:
+    """How many example prompts the adapters of a generation have, in their order; mapped, not read.
+
+    Raises:
+        OSError: the file is not there, or damaged.
+    """
+    import numpy as np
+
+    try:
+        counts: NDArray[np.uint16] = np.load(folder / PROMPTS_FILE, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise OSError(f"{folder / PROMPTS_FILE} cannot be read: {error}") from error
+    if counts.dtype != np.uint16:
+        raise OSError(f"{folder / PROMPTS_FILE} has {counts.dtype} instead of counts")
+    return counts
+
+
+def counts_of(states: NDArray[np.void], counts: NDArray[np.uint16], numbers: Sequence[int]) -> dict[int, int]:
+    """Those of given adapters, as far as the generation has them."""
+    import numpy as np
+
+    wanted = np.array(numbers, dtype=np.int64)
+    known = states["number"]
+    places = np.minimum(np.searchsorted(known, wanted), max(0, len(known) - 1))
+    if not len(known):
+        return {}
+    return {
+        number: int(counts[place])
+        for number, place, found in zip(numbers, places.tolist(), known[places].tolist(), strict=True)
+        if found == number
+    }
 
 
 def _compare(old: NDArray[np.void], new: NDArray[np.void]) -> _Difference:

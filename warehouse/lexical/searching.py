@@ -17,9 +17,9 @@ from sqlalchemy import Connection
 
 from warehouse.engine import Database
 from warehouse.generations import OnItsWayError, Published, at_hand, current, current_pk, require_whole
-from warehouse.lexical.index import Hit, LexicalIndex
+from warehouse.lexical.index import FieldScores, Hit, LexicalIndex
 from warehouse.lexical.newer import NOTHING, Newer
-from warehouse.lexical.publishing import INDEX_FOLDER, KIND, load_states
+from warehouse.lexical.publishing import INDEX_FOLDER, KIND, counts_of, load_prompts, load_states, source
 from warehouse.lexical.tokens import Field, Terms
 from warehouse.queries import changes
 from warehouse.queries.changes import Changes
@@ -52,6 +52,8 @@ class _Open:
     indexed: NDArray[np.void]
     since: datetime
     """When its adapters were read."""
+    prompts: NDArray[np.uint16] | None = None
+    """How many example prompts each adapter in it has; None in a generation of before these were counted."""
     counted: Changes | None = None
     """The counters of changes when `newer` was last looked for."""
     newer: Newer = NOTHING
@@ -71,6 +73,7 @@ class _Open:
             lengths=manifest["lengths"],
             indexed=load_states(published.path),
             since=datetime.fromisoformat(manifest["read_at"]),
+            prompts=load_prompts(published.path) if manifest["source"] == source() else None,
         )
 
 
@@ -109,6 +112,37 @@ class Words:
             if len(kept) >= k or len(found) < asked or asked >= MAX_CANDIDATES:
                 return kept[:k]
             asked = min(MAX_CANDIDATES, asked * _GROWTH)
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether there is an index that says all that is looked at where candidates are put in order."""
+        return self._current is not None and self._current.prompts is not None
+
+    @property
+    def count(self) -> int:
+        """The adapters that are looked at, roughly: what was replaced since may count twice."""
+        return 0 if self._current is None else self._current.index.count + len(self._current.newer.documents)
+
+    def scores_by_field(self, terms: Terms, scores: Mapping[int, float]) -> dict[int, FieldScores]:
+        """What each field by itself says of adapters whose scores (`search`) are known."""
+        current = self._current
+        if current is None or current.prompts is None:
+            return {}
+        newer = current.newer.documents
+        known = {number: score for number, score in scores.items() if number not in newer}
+        beside = [newer[number] for number in scores if number in newer]
+        return current.index.scores_by_field(terms, known) | current.index.scores_by_field_beside(
+            terms, beside, current.lengths
+        )
+
+    def prompts_of(self, numbers: Sequence[int]) -> dict[int, int]:
+        """How many example prompts given adapters have, as far as that is known."""
+        current = self._current
+        if current is None or current.prompts is None:
+            return {}
+        newer = current.newer.documents
+        known = counts_of(current.indexed, current.prompts, [number for number in numbers if number not in newer])
+        return known | {number: newer[number].prompts for number in numbers if number in newer}
 
     def count_of(self, word: str) -> int | None:
         """How many adapters are called by a folded word; None without an index."""

@@ -42,11 +42,12 @@ Terms = Mapping[Field, list[str]]
 
 @dataclass(frozen=True)
 class Document:
-    """An adapter as it is indexed: its number, and what its terms are."""
+    """An adapter as it is indexed: its number, what its terms are, and how many example prompts it has."""
 
     number: int
     base_model: str | None
     terms: Terms
+    prompts: int = 0
 
     @cached_property
     def counts(self) -> Mapping[Field, Counter[str]]:
@@ -76,7 +77,7 @@ def document(number: int, facts: AdapterFacts) -> Document:
         "name": _words([prompts.plain(facts.name)]),
         "phrases": ["_".join(trigger) for trigger in triggers if len(trigger) <= _MAX_PHRASE_WORDS],
     }
-    return Document(number, facts.base_model, terms)
+    return Document(number, facts.base_model, terms, len(facts.prompts))
 
 
 def asked(prompt: prompts.Prompt) -> Terms:

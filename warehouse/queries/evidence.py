@@ -71,6 +71,17 @@ def facts_of(connection: Connection, pks: Sequence[int]) -> dict[int, Facts]:
     return found
 
 
+def origins(connection: Connection, pks: Sequence[int]) -> dict[int, tuple[str | None, int | None]]:
+    """Author and model of adapters by number: much less to read than their facts."""
+    found: dict[int, tuple[str | None, int | None]] = {}
+    for chunk in _chunks(pks):
+        rows = connection.execute(
+            select(Adapter.pk, Adapter.author_username, Adapter.civitai_model_id).where(Adapter.pk.in_(chunk))
+        )
+        found.update((pk, (author, model)) for pk, author, model in rows)
+    return found
+
+
 def qualities(connection: Connection, pks: Sequence[int]) -> dict[int, float]:
     """How much is known of adapters, 0..1, where it was measured."""
     found: dict[int, float] = {}

@@ -17,6 +17,7 @@ from warehouse.settings import Settings
 from warehouse.tuning.examples import Example, examples
 from warehouse.vectors import prompt_map, texts
 from warehouse.vectors.encoders import Encoder, shared_encoder
+from warehouse.vectors.encoders.protocol import EncoderIdentity
 from warehouse.vectors.prompt_map import PromptMap
 from warehouse.vectors.spaces import SpaceName, space_of
 
@@ -54,6 +55,10 @@ class Lesson:
     asked: NDArray[np.float32]
     answers: NDArray[np.float32]
     models: NDArray[np.int64]
+
+    def some(self, chosen: NDArray[np.bool_]) -> Lesson:
+        """Those examples alone for which `chosen` (n,) is true."""
+        return Lesson(self.asked[:, chosen], self.answers[:, chosen], self.models[chosen])
 
 
 def lesson_of(found: Sequence[Example], encoder: Encoder) -> Lesson:
@@ -123,9 +128,13 @@ def learn_from(database: Database, settings: Settings, plan: Plan | None = None)
     if not found:
         raise LookupError("no adapter of the part that is learned on has example images with prompts")
     encoder = shared_encoder(settings, space_of(SpaceName.SEMANTIC).model_name(settings))
-    lesson = lesson_of(found, encoder)
+    return map_of(lesson_of(found, encoder), encoder.identity, plan)
+
+
+def map_of(lesson: Lesson, identity: EncoderIdentity, plan: Plan | None = None) -> PromptMap:
+    """The correction that is learned from a lesson in the vectors of an encoder."""
     down, up = learn(lesson, plan)
-    return PromptMap(down, with_common_part(up, lesson.answers), encoder.identity.digest, texts.VERSION)
+    return PromptMap(down, with_common_part(up, lesson.answers), identity.digest, texts.VERSION)
 
 
 def with_common_part(up: NDArray[np.float32], answers: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ Does not belong here: lexical evidence, boosts and explanations (`serving`).
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,13 +33,15 @@ from warehouse.vectors.indices import KIND
 from warehouse.vectors.layout import Asked, combine
 from warehouse.vectors.loading import load_known
 from warehouse.vectors.recall import OVERFETCH
-from warehouse.vectors.spaces import SPACES, SpaceName, default_weights, space_of
+from warehouse.vectors.spaces import SPACES, SpaceName, default_weights, prompt_weights, space_of
 from warehouse.vectors.stored import StoredVector, vectors_of
 from warehouse.vectors.work import producers_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from warehouse.reranking.reranker import Reranker
 
 MIN_CANDIDATES = 64
 MAX_CANDIDATES = 8_192
@@ -99,6 +102,7 @@ class _Models:
 
     settings: Settings
     producers: Mapping[SpaceName, str]
+    reranker: Reranker | None
     until: float
 
 
@@ -191,12 +195,25 @@ class Recommender:
         with self._database.read() as connection:
             return self._score(connection, question, pks)
 
+    def reranker(self, weights: Mapping[SpaceName, float]) -> Reranker | None:
+        """What puts candidates for a prompt in order; None where none was learned for the models and weights of a
+        question, or none is wanted.
+
+        Raises:
+            EncoderError: a model of the settings cannot be used.
+        """
+        return self._models().reranker if _in_proportion(weights, prompt_weights()) else None
+
     def _models(self) -> _Models:
         """Who makes the vectors of questions; looked at now and then, for it takes milliseconds to look at models."""
+        # Its terms are made of the facts that vectors are made of: it imports this package.
+        from warehouse.reranking import reranker
+
         known = self._known_models
         if known is None or time.monotonic() >= known.until:
             settings = tuned.in_use(self._database, self._settings)
-            known = _Models(settings, producers_of(settings), time.monotonic() + _PRODUCERS_SECONDS)
+            trees = reranker.serving(settings)
+            known = _Models(settings, producers_of(settings), trees, time.monotonic() + _PRODUCERS_SECONDS)
             self._known_models = known
         return known
 
@@ -375,3 +392,8 @@ class Recommender:
                     for item, cosine in zip(mine, cosines.tolist(), strict=True):
                         similarities[item.adapter_pk][space] = min(1.0, max(0.0, cosine))
         return [Match(pk, similarities[pk], combine(similarities[pk], question.weights)) for pk in pks]
+
+
+def _in_proportion(one: Mapping[SpaceName, float], other: Mapping[SpaceName, float]) -> bool:
+    mine, theirs = sum(one.values()), sum(other.values())
+    return all(math.isclose(one.get(each, 0.0) * theirs, other.get(each, 0.0) * mine) for each in SpaceName)

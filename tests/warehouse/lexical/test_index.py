@@ -100,6 +100,35 @@ def test_a_document_beside_the_index_scores_as_one_in_it(folder: Path) -> None:
     )
 
 
+def test_each_field_by_itself_says_what_it_does_when_asked_alone(folder: Path) -> None:
+    opened = LexicalIndex(folder)
+    terms = asked("a dragon in ink, red sky")
+    scores = {hit.number: hit.score for hit in opened.search(terms, 3)}
+    by_field = opened.scores_by_field(terms, scores)
+    assert by_field.keys() == scores.keys()
+    for place, field in enumerate(index.WEIGHTS):
+        alone = opened.score(terms, list(scores), weights={field: 1.0})
+        assert {number: each[place] for number, each in by_field.items()} == pytest.approx(
+            {number: alone.get(number, 0.0) for number in scores}, abs=1e-4
+        )
+    # Without a weight a field is not looked at.
+    facts = {"name": 0.2}
+    scores = {hit.number: hit.score for hit in opened.search(terms, 3, weights=facts)}
+    named = opened.scores_by_field(terms, scores, weights=facts)
+    assert all(each[0] > 0 and not any(each[1:]) for each in named.values())
+    assert opened.scores_by_field(terms, {}) == {}
+
+
+def test_each_field_of_a_document_beside_the_index_scores_as_in_it(folder: Path) -> None:
+    opened = LexicalIndex(folder)
+    terms = asked("a dragon in ink, red sky")
+    lengths = {field: sum(len(each.terms[field]) for each in LIBRARY) / len(LIBRARY) for field in FIELDS}
+    beside = opened.scores_by_field_beside(terms, LIBRARY[:1], lengths)[1]
+    inside = opened.scores_by_field(terms, {hit.number: hit.score for hit in opened.search(terms, 1)})[1]
+    # The index keeps lengths of documents in 8 bits.
+    assert beside == pytest.approx(inside, rel=0.15)
+
+
 def test_a_copy_grows_and_the_original_stays(folder: Path, tmp_path: Path) -> None:
     before = LexicalIndex(folder)
     copy = tmp_path / "copy"

@@ -74,6 +74,48 @@ def test_only_what_changed_is_written_and_the_generation_before_stays(
     assert found(LexicalSearcher(database, settings), database, "secret5") == [library[5]]
 
 
+def prompts_of(searcher: LexicalSearcher, database: Database, *numbers: int) -> dict[int, int]:
+    with database.read() as connection:
+        return searcher.now(connection).prompts_of(numbers)
+
+
+def test_example_prompts_are_counted_in_what_was_written_what_was_kept_and_what_is_newer(
+    database: Database, settings: Settings, library: list[int]
+) -> None:
+    publish_words(database, settings)
+    two = add(database, 50, "Newcomer", "a zebra", "two zebras")
+    with database.write() as connection:
+        connection.execute(delete(Adapter).where(Adapter.pk == library[0]))
+    assert publish_words(database, settings).manifest["anew"] is False
+    searcher = LexicalSearcher(database, settings)
+    kept, gone, unknown = library[3], library[0], 10**9
+    assert prompts_of(searcher, database, two, kept, gone, unknown) == {two: 2, kept: 1}
+    newer = add(database, 51, "Latest", "one", "two", "three")
+    assert prompts_of(searcher, database, newer, kept) == {newer: 3, kept: 1}
+
+
+def test_a_generation_of_before_prompts_were_counted_says_so(
+    database: Database, settings: Settings, library: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "VERSION", publishing.VERSION - 1)
+        publish_words(database, settings)
+    searcher = LexicalSearcher(database, settings)
+    terms = tokens.asked(prompts.parse("secret7"))
+    with database.read() as connection:
+        words = searcher.now(connection)
+        assert [hit.number for hit in words.search(terms, 1, ANY)] == [library[7]]
+        assert (words.tells_all, words.prompts_of(library), words.scores_by_field(terms, {library[7]: 1.0})) == (
+            False,
+            {},
+            {},
+        )
+    # The next one is written anew.
+    assert publish_words(database, settings).manifest["anew"] is True
+    with database.read() as connection:
+        assert searcher.now(connection).tells_all
+
+
 def test_an_adapter_that_is_deleted_meanwhile_is_left_out(
     database: Database, settings: Settings, library: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

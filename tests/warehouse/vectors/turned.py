@@ -34,6 +34,7 @@ def publish_turned(database: Database, settings: Settings, *, seed: int = 0) -> 
     def build(folder: Path) -> Manifest:
         write(folder / MODEL_FOLDER, seed=seed)
         model = find_model(str(folder / MODEL_FOLDER), offline=True)
-        return {"base": {"name": MINILM}, "spaces": ["semantic", "artistic"], "model": model.digest}
+        base = {"name": MINILM, "digest": find_model(MINILM, offline=True).digest}
+        return {"base": base, "spaces": ["semantic", "artistic"], "model": model.digest}
 
     return publish(database, settings, TUNED, build)

@@ -62,6 +62,15 @@ def model_version(settings: Settings, model_name: str) -> str:
     return comparable_version(plan.model.digest, plan.precision)
 
 
+def model_origin(settings: Settings, model_name: str) -> str:
+    """The digest of the model that a fine-tuned one was made from; of any other its own.
+
+    Raises:
+        EncoderError: the model is not there.
+    """
+    return find_model(model_name, offline=settings.offline, generations=settings.generations_dir).origin
+
+
 def open_encoder(settings: Settings, model_name: str) -> Encoder:
     """The encoder of a model on the device of the settings.
 

@@ -33,11 +33,13 @@ _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A sentence-transformers model on disk. `name` is the one in the settings, `digest` the SHA-256 of its files."""
+    """A sentence-transformers model on disk. `name` is the one in the settings, `digest` the SHA-256 of its files,
+    `origin` that of the model that it was tuned from, or its own."""
 
     name: str
     path: Path
     digest: str
+    origin: str
 
 
 def known_sha256(path: Path) -> str:
@@ -76,7 +78,8 @@ def find_model(name: str, *, offline: bool, generations: Path | None = None) -> 
         path = folder.resolve()
     else:
         path = _from_hub(name, offline=offline)
-    return ModelFolder(name, path, _folder_digest(path, name))
+    digest = _folder_digest(path, name)
+    return ModelFolder(name, path, digest, origin=digest)
 
 
 def _tuned(name: str, generations: Path) -> ModelFolder:
@@ -86,7 +89,8 @@ def _tuned(name: str, generations: Path) -> ModelFolder:
     )
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        model = ModelFolder(name, folder / MODEL_FOLDER, _folder_digest(folder / MODEL_FOLDER, name))
+        digest = _folder_digest(folder / MODEL_FOLDER, name)
+        model = ModelFolder(name, folder / MODEL_FOLDER, digest, origin=manifest["base"]["digest"])
     except (OSError, ValueError) as error:
         raise EncoderError(f"the fine-tuned model {name} cannot be read ({folder}): {remedy}") from error
     # Another digest would be another model: everything would be embedded anew, by a damaged one.
