@@ -270,8 +270,8 @@ def rankers(library: Library) -> dict[str, Ranker]:
     return {
         OURS: _served(library, index.WEIGHTS, served),
         WITHHELD: _served(library, facts_alone, without_examples(served)),
-        "not put in order by trees": _fused(library, index.WEIGHTS, served),
-        "the same, example prompts withheld": _fused(library, facts_alone, without_examples(served)),
+        "not re-ranked": _fused(library, index.WEIGHTS, served),
+        "not re-ranked, example prompts withheld": _fused(library, facts_alone, without_examples(served)),
         "words alone": _by_words(library.words, index.WEIGHTS),
         "vectors alone": _by_vectors(library, served),
         BASELINES[0]: lambda asked: library.nearest(library.similarities(asked.plain, semantic), 2 * POOL),
