@@ -282,14 +282,7 @@ def load_states(folder: Path) -> NDArray[np.void]:
     Raises:
         OSError: the file is not there, or damaged.
     """
-    import numpy as np
-
-    try:
-        states: NDArray[np.void] = np.load(folder / STATES_FILE, mmap_mode="r")
-    except (ValueError, EOFError) as error:
-        raise OSError(f"{folder / STATES_FILE} cannot be read: {error}") from error
-    if states.dtype != _state_type():
-        raise OSError(f"{folder / STATES_FILE} has {states.dtype} instead of adapters")
+    states: NDArray[np.void] = _mapped(folder / STATES_FILE, _state_type(), "adapters")
     return states
 
 
@@ -301,13 +294,20 @@ def load_prompts(folder: Path) -> NDArray[np.uint16]:
     """
     import numpy as np
 
-    try:
-        counts: NDArray[np.uint16] = np.load(folder / PROMPTS_FILE, mmap_mode="r")
-    except (ValueError, EOFError) as error:
-        raise OSError(f"{folder / PROMPTS_FILE} cannot be read: {error}") from error
-    if counts.dtype != np.uint16:
-        raise OSError(f"{folder / PROMPTS_FILE} has {counts.dtype} instead of counts")
+    counts: NDArray[np.uint16] = _mapped(folder / PROMPTS_FILE, np.dtype(np.uint16), "counts")
     return counts
+
+
+def _mapped(path: Path, kind: np.dtype[Any], what: str) -> NDArray[Any]:
+    import numpy as np
+
+    try:
+        found: NDArray[Any] = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise OSError(f"{path} cannot be read: {error}") from error
+    if found.dtype != kind:
+        raise OSError(f"{path} has {found.dtype} instead of {what}")
+    return found
 
 
 def counts_of(states: NDArray[np.void], counts: NDArray[np.uint16], numbers: Sequence[int]) -> dict[int, int]:

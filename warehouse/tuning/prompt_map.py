@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Connection
+
 from warehouse.engine import Database, open_database
 from warehouse.settings import Settings
 from warehouse.tuning.examples import Example, examples
@@ -123,12 +125,22 @@ def learn_from(database: Database, settings: Settings, plan: Plan | None = None)
     Raises:
         LookupError: it has no example prompts. EncoderError: the model cannot be used.
     """
+    encoder = shared_encoder(settings, space_of(SpaceName.SEMANTIC).model_name(settings))
     with database.read() as connection:
-        found = examples(connection, most=_MOST_EXAMPLES, held_out=())
+        found = all_examples(connection)
+    return map_of(lesson_of(found, encoder), encoder.identity, plan)
+
+
+def all_examples(connection: Connection) -> list[Example]:
+    """What the part of a library that is learned on has to learn from.
+
+    Raises:
+        LookupError: it has no example prompts.
+    """
+    found = examples(connection, most=_MOST_EXAMPLES, held_out=())
     if not found:
         raise LookupError("no adapter of the part that is learned on has example images with prompts")
-    encoder = shared_encoder(settings, space_of(SpaceName.SEMANTIC).model_name(settings))
-    return map_of(lesson_of(found, encoder), encoder.identity, plan)
+    return found
 
 
 def map_of(lesson: Lesson, identity: EncoderIdentity, plan: Plan | None = None) -> PromptMap:

@@ -30,8 +30,7 @@ from warehouse.reranking.reranker import Reranker
 from warehouse.reranking.trees import LEAVES, Trees
 from warehouse.settings import Settings
 from warehouse.tuning import prompt_map as prompt_maps
-from warehouse.tuning.examples import examples
-from warehouse.vectors.encoders import shared_encoder
+from warehouse.vectors.encoders import Encoder, shared_encoder
 from warehouse.vectors.prompt_map import PromptMap
 from warehouse.vectors.spaces import SpaceName, prompt_weights, space_of
 
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_MOST_EXAMPLES = 20_000
 _FOLDS = 4
 _IMPORTANCE: Mapping[Variant, float] = {Variant.WRITTEN: 1.0, Variant.WITHOUT_TRIGGERS: 2.0}
 _WITHHELD_IMPORTANCE = 0.5
@@ -96,7 +94,7 @@ def learn_from(
     chosen = plan or Plan()
     encoder = shared_encoder(settings, space_of(SpaceName.SEMANTIC).model_name(settings))
     with database.read() as connection:
-        maps = _maps_of_others(connection, settings)
+        maps = _maps_of_others(connection, encoder)
         choices = list(_choices(connection, settings, maps, chosen, progress or Silence()))
     trees = fit(choices, chosen)
     return Reranker(trees, *scale_of(trees, choices), encoder.identity.digest, reranker.made_of())
@@ -106,14 +104,11 @@ def _fold(model: str) -> int:
     return scattered(f"fold:{model}") % _FOLDS
 
 
-def _maps_of_others(connection: Connection, settings: Settings) -> list[PromptMap]:
+def _maps_of_others(connection: Connection, encoder: Encoder) -> list[PromptMap]:
     """For each fold of the models, the correction of prompts as it is learned from the others."""
     import numpy as np
 
-    found = examples(connection, most=_MOST_EXAMPLES, held_out=())
-    if not found:
-        raise LookupError("no adapter of the part that is learned on has example images with prompts")
-    encoder = shared_encoder(settings, space_of(SpaceName.SEMANTIC).model_name(settings))
+    found = prompt_maps.all_examples(connection)
     lesson = prompt_maps.lesson_of(found, encoder)
     folds = np.array([_fold(example.model) for example in found])
     return [prompt_maps.map_of(lesson.some(folds != fold), encoder.identity) for fold in range(_FOLDS)]
