@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, literal, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select
 
 from warehouse.dialects import insert_or
 from warehouse.models import Adapter, AdapterTag, Embedding, FacetCount
@@ -92,10 +92,12 @@ def apply(connection: Connection, difference: Counter[FacetKey]) -> None:
     )
 
 
+_COUNT = select(FacetCount.count).where(FacetCount.facet == bindparam("wanted"), FacetCount.value == bindparam("of"))
+
+
 def count_of(connection: Connection, facet: str = ALL, value: str = "") -> int:
     """The counter of one value of a facet."""
-    statement = select(FacetCount.count).where(FacetCount.facet == facet, FacetCount.value == value)
-    return connection.execute(statement).scalar() or 0
+    return connection.execute(_COUNT, {"wanted": facet, "of": value}).scalar() or 0
 
 
 def counts_of(connection: Connection, facet: str) -> dict[str, int]:

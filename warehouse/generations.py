@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from warehouse import published as stored
@@ -341,9 +341,12 @@ def manifests(database: Database, kind: str, names: Collection[str]) -> list[Man
         return list(connection.execute(statement).scalars())
 
 
+_POINTED_AT = select(Pointer.generation_pk).where(Pointer.kind == bindparam("wanted"))
+
+
 def current_pk(connection: Connection, kind: str) -> int | None:
     """The number of the current generation: the cheap question of a reader that watches for the next one."""
-    return connection.execute(select(Pointer.generation_pk).where(Pointer.kind == kind)).scalar()
+    return connection.execute(_POINTED_AT, {"wanted": kind}).scalar()
 
 
 def roll_back(database: Database, kind: str, name: str, *, note: str | None = None) -> None:

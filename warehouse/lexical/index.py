@@ -176,13 +176,10 @@ class LexicalIndex:
         self, terms: Terms, numbers: Sequence[int], *, weights: Mapping[Field, float] | None = None
     ) -> dict[int, float]:
         """The scores of given adapters, by number; those that have none of the terms are left out."""
-        import tantivy
-
         wanted = self._wanted(terms, weights)
         if not wanted or not numbers:
             return {}
-        among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
-        return {hit.number: hit.score for hit in self._ask(wanted, [among], len(numbers))}
+        return {hit.number: hit.score for hit in self._ask(wanted, [self._one_of(numbers)], len(numbers))}
 
     def scores_by_field(
         self, terms: Terms, scores: Mapping[int, float], *, weights: Mapping[Field, float] | None = None
@@ -191,14 +188,12 @@ class LexicalIndex:
 
         The field with the most common terms, which takes longest to ask, is what the others leave of the score.
         """
-        import tantivy
-
         if not scores:
             return {}
         used = self._weights if weights is None else weights
         found = {number: dict.fromkeys(WEIGHTS, 0.0) for number in scores}
         left = dict(scores)
-        among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(scores))
+        among = self._one_of(scores)
         for field, weight in used.items():
             if field == _COSTLIEST or not (wanted := self._wanted(terms, {field: 1.0})):
                 continue
@@ -225,10 +220,7 @@ class LexicalIndex:
 
     def having(self, field: Field, term: str, numbers: Sequence[int]) -> set[int]:
         """Those of given adapters that have a term."""
-        import tantivy
-
-        among = tantivy.Query.term_set_query(self._schema, _NUMBER, list(numbers))
-        return {hit.number for hit in self._ask([self._term(field, term)], [among], len(numbers))}
+        return {hit.number for hit in self._ask([self._term(field, term)], [self._one_of(numbers)], len(numbers))}
 
     def score_beside(
         self,
@@ -271,6 +263,13 @@ class LexicalIndex:
         import tantivy
 
         return tantivy.Query.term_query(self._schema, field, value, index_option="freq")
+
+    def _one_of(self, numbers: Iterable[int]) -> tantivy.Query:
+        import tantivy
+
+        # Not a query of a set of terms: that walks all terms of the field, which takes eight times as long.
+        each = [(tantivy.Occur.Should, self._term(_NUMBER, number)) for number in numbers]
+        return tantivy.Query.boolean_query(each)
 
     def _wanted(self, terms: Terms, weights: Mapping[Field, float] | None) -> list[tantivy.Query]:
         import tantivy

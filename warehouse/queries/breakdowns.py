@@ -5,7 +5,7 @@ Does not belong here: keeping the counters (`warehouse.facets`) and filtering by
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from warehouse.models import FacetCount
 
@@ -21,12 +21,14 @@ def counted(connection: Connection, facet: str, *, limit: int) -> list[tuple[str
     return [(value, count) for value, count in connection.execute(statement)]
 
 
+_FREQUENCIES = select(FacetCount.value, FacetCount.count).where(
+    FacetCount.facet == "tag", FacetCount.value.in_(bindparam("tags", expanding=True)), FacetCount.count > 0
+)
+
+
 def frequencies(connection: Connection, tags: Sequence[str]) -> dict[str, int]:
     """How many adapters have each of the given folded tags; tags that none has are left out."""
     found: dict[str, int] = {}
     for start in range(0, len(tags), 500):
-        statement = select(FacetCount.value, FacetCount.count).where(
-            FacetCount.facet == "tag", FacetCount.value.in_(tags[start : start + 500]), FacetCount.count > 0
-        )
-        found.update(connection.execute(statement).all())
+        found.update(connection.execute(_FREQUENCIES, {"tags": tags[start : start + 500]}).all())
     return found

@@ -30,9 +30,13 @@ def _changes_of(noun: str) -> Select[int]:
     return select(func.coalesce(func.sum(ChangeCount.changes), 0)).where(ChangeCount.noun == noun)
 
 
+_TOTAL = select(FacetCount.count).where(FacetCount.facet == facets.ALL, FacetCount.value == "")
+_PARTS = (_changes_of("adapters"), _changes_of("embeddings"), _TOTAL, select(func.max(Adapter.pk)))
+_COUNTED = select(*(part.scalar_subquery() for part in _PARTS))
+"""Made once: to make it takes eight times as long as to ask it."""
+
+
 def counted(connection: Connection) -> Changes:
     """The counters of this moment; four look-ups in one statement."""
-    total = select(FacetCount.count).where(FacetCount.facet == facets.ALL, FacetCount.value == "")
-    parts = (_changes_of("adapters"), _changes_of("embeddings"), total, select(func.max(Adapter.pk)))
-    row = connection.execute(select(*(part.scalar_subquery() for part in parts))).one()
+    row = connection.execute(_COUNTED).one()
     return Changes(*(int(value or 0) for value in row))

@@ -1,13 +1,16 @@
 """What adapters and a question have in common in words: the facts to compare, and the adapters that words find.
 
 Belongs here: bounded reads. Does not: what such evidence is worth (`serving.ranking`).
+
+Statements that every recommendation asks are made once: SQLAlchemy takes longer to make and to recognise one than
+SQLite to answer it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import BindParameter, Connection, Integer, Select, bindparam, func, select
 
 from warehouse import fulltext
 from warehouse.models import Adapter, AdapterDetail, Duplicate, Embedding
@@ -57,6 +60,23 @@ _COLUMNS = (
     Adapter.preview_path,
 )
 
+_NUMBERS: BindParameter[int] = bindparam("numbers", expanding=True)
+_FACTS = select(*_COLUMNS).where(Adapter.pk.in_(_NUMBERS))
+_ORIGINS = select(Adapter.pk, Adapter.author_username, Adapter.civitai_model_id).where(Adapter.pk.in_(_NUMBERS))
+_QUALITIES = (
+    select(Embedding.adapter_pk, func.max(Embedding.quality_score))
+    .where(Embedding.adapter_pk.in_(_NUMBERS), Embedding.quality_score.is_not(None))
+    .group_by(Embedding.adapter_pk)
+)
+_SUMMARIES = select(
+    AdapterDetail.adapter_pk, func.substr(AdapterDetail.description_text, 1, bindparam("length", type_=Integer))
+).where(AdapterDetail.adapter_pk.in_(_NUMBERS), AdapterDetail.description_text.is_not(None))
+_STRENGTHS = (
+    select(Adapter.id, AdapterDetail.strengths)
+    .join(AdapterDetail, AdapterDetail.adapter_pk == Adapter.pk)
+    .where(Adapter.id.in_(bindparam("ids", expanding=True)))
+)
+
 
 def _chunks(pks: Sequence[int]) -> list[Sequence[int]]:
     return [pks[start : start + _CHUNK] for start in range(0, len(pks), _CHUNK)]
@@ -66,7 +86,7 @@ def facts_of(connection: Connection, pks: Sequence[int]) -> dict[int, Facts]:
     """The facts of adapters by number; those that were deleted are left out."""
     found: dict[int, Facts] = {}
     for chunk in _chunks(pks):
-        rows: Sequence[Any] = connection.execute(select(*_COLUMNS).where(Adapter.pk.in_(chunk))).all()
+        rows: Sequence[Any] = connection.execute(_FACTS, {"numbers": chunk}).all()
         found.update((row.pk, Facts(*row)) for row in rows)
     return found
 
@@ -75,9 +95,7 @@ def origins(connection: Connection, pks: Sequence[int]) -> dict[int, tuple[str |
     """Author and model of adapters by number: much less to read than their facts."""
     found: dict[int, tuple[str | None, int | None]] = {}
     for chunk in _chunks(pks):
-        rows = connection.execute(
-            select(Adapter.pk, Adapter.author_username, Adapter.civitai_model_id).where(Adapter.pk.in_(chunk))
-        )
+        rows = connection.execute(_ORIGINS, {"numbers": chunk})
         found.update((pk, (author, model)) for pk, author, model in rows)
     return found
 
@@ -86,12 +104,8 @@ def qualities(connection: Connection, pks: Sequence[int]) -> dict[int, float]:
     """How much is known of adapters, 0..1, where it was measured."""
     found: dict[int, float] = {}
     for chunk in _chunks(pks):
-        statement = (
-            select(Embedding.adapter_pk, func.max(Embedding.quality_score))
-            .where(Embedding.adapter_pk.in_(chunk), Embedding.quality_score.is_not(None))
-            .group_by(Embedding.adapter_pk)
-        )
-        found.update((pk, score) for pk, score in connection.execute(statement) if score is not None)
+        rows = connection.execute(_QUALITIES, {"numbers": chunk})
+        found.update((pk, score) for pk, score in rows if score is not None)
     return found
 
 
@@ -99,10 +113,7 @@ def summaries(connection: Connection, pks: Sequence[int], *, length: int) -> dic
     """The first characters of adapters' descriptions as plain text, where there are any."""
     found: dict[int, str] = {}
     for chunk in _chunks(pks):
-        statement = select(AdapterDetail.adapter_pk, func.substr(AdapterDetail.description_text, 1, length)).where(
-            AdapterDetail.adapter_pk.in_(chunk), AdapterDetail.description_text.is_not(None)
-        )
-        found.update(connection.execute(statement).all())
+        found.update(connection.execute(_SUMMARIES, {"numbers": chunk, "length": length}).all())
     return found
 
 
@@ -110,12 +121,8 @@ def strengths(connection: Connection, ids: Sequence[str]) -> dict[str, JsonObjec
     """The weights that are known of adapters (`adapter_details.strengths`), by public id, where any are."""
     found: dict[str, JsonObject] = {}
     for start in range(0, len(ids), _CHUNK):
-        statement = (
-            select(Adapter.id, AdapterDetail.strengths)
-            .join(AdapterDetail, AdapterDetail.adapter_pk == Adapter.pk)
-            .where(Adapter.id.in_(ids[start : start + _CHUNK]))
-        )
-        found.update((key, known) for key, known in connection.execute(statement) if known is not None)
+        rows = connection.execute(_STRENGTHS, {"ids": ids[start : start + _CHUNK]})
+        found.update((key, known) for key, known in rows if known is not None)
     return found
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, bindparam, select
 
 from warehouse.models import Adapter
 from warehouse.vectors.stored import PARAMETERS, batched
+
+_THERE = select(Adapter.pk).where(Adapter.pk.in_(bindparam("numbers", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,11 @@ class SearchFilter:
 
     def passing(self, connection: Connection, pks: Sequence[int]) -> set[int]:
         """Those of the adapters that exist and pass."""
+        conditions = self.conditions()
+        statement = _THERE.where(*conditions) if conditions else _THERE
         found: set[int] = set()
         for part in batched(pks, PARAMETERS):
-            found.update(
-                connection.execute(select(Adapter.pk).where(Adapter.pk.in_(part), *self.conditions())).scalars()
-            )
+            found.update(connection.execute(statement, {"numbers": part}).scalars())
         return found
 
 

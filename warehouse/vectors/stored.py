@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, tuple_
 
 from warehouse.models import Embedding
 from warehouse.vectors.codec import decode_vectors
@@ -45,12 +45,16 @@ class StoredVector(NamedTuple):
     data: bytes
 
 
+_OF_ADAPTERS = select(
+    Embedding.adapter_pk, Embedding.embedding_type, Embedding.producer, Embedding.embedding_data
+).where(Embedding.adapter_pk.in_(bindparam("numbers", expanding=True)))
+
+
 def vectors_of(connection: Connection, pks: Sequence[int]) -> list[StoredVector]:
     """Every vector of these adapters."""
-    columns = (Embedding.adapter_pk, Embedding.embedding_type, Embedding.producer, Embedding.embedding_data)
     found: list[StoredVector] = []
     for part in batched(pks, PARAMETERS):
-        rows = connection.execute(select(*columns).where(Embedding.adapter_pk.in_(part))).all()
+        rows = connection.execute(_OF_ADAPTERS, {"numbers": part}).all()
         found += [StoredVector(row[0], _SPACES[row[1]], row[2], row[3]) for row in rows]
     return found
 
