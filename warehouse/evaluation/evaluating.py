@@ -10,7 +10,7 @@ from pathlib import Path
 
 from warehouse.engine import Database
 from warehouse.evaluation.metrics import Figures, measure
-from warehouse.evaluation.questions import Part, Query, Questions, Variant, choose, models_of
+from warehouse.evaluation.questions import Part, Query, Questions, Variant, choose
 from warehouse.evaluation.rankers import OURS, Library, Ranker, rankers
 from warehouse.ingest.progress import Progress, Silence
 from warehouse.settings import Settings
@@ -69,13 +69,12 @@ def evaluate(
                 "them (Civitai's API gives them), then run this again"
             )
         library = Library(connection, settings, questions, Path(folder), shown)
-        models = models_of(connection)
-        ranks = ranks_of(library, rankers(library), questions, models, shown)
+        ranks = ranks_of(library, rankers(library), questions, shown)
         asked_for = {query.adapter for query in questions.queries}
         qualities = {each.pk: quality_score(each.facts) for each in load_known(connection, sorted(asked_for))}
     asked = [query.model for query in questions.queries]
     return Report(
-        adapters=len(models),
+        adapters=len(library.models),
         possible=questions.possible,
         queries=len(questions.queries),
         models=len({query.model for query in questions.queries}),
@@ -95,7 +94,6 @@ def ranks_of(
     library: Library,
     ways: Mapping[str, Ranker],
     questions: Questions,
-    models: Mapping[int, str],
     progress: Progress | None = None,
 ) -> dict[str, dict[Variant, list[int | None]]]:
     """The rank of the right model for every way to answer, variant and query."""
@@ -108,7 +106,7 @@ def ranks_of(
             places[variant] = []
         for query, each in zip(questions.queries, asked, strict=True):
             for name, ranker in ways.items():
-                ranks[name][variant].append(rank_of(query, ranker(each), models))
+                ranks[name][variant].append(rank_of(query, ranker(each), library.models))
             shown.advance(1)
     return ranks
 

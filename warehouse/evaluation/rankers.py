@@ -94,7 +94,8 @@ class Library:
         changed: dict[int, AdapterFacts] = {}
         self._authors: dict[int, str | None] = {}
         self._prompts: dict[int, int] = {}
-        self._models = models_of(connection)
+        self.models: Mapping[int, str] = models_of(connection)
+        """Which model every adapter of the library is a version of, also of those that are not searched."""
 
         def documents() -> Iterator[Document]:
             held_out = questions.held_out
@@ -223,7 +224,7 @@ class Library:
                 by_field.get(number, NOTHING_IN_WORDS),
                 prompts_of.get(number, 0),
                 self._authors.get(number),
-                self._models[number],
+                self.models[number],
             )
             for number, near in zip(numbers, by_space.tolist(), strict=True)
         }

@@ -99,8 +99,8 @@ def compare(
         searched = _searched(questions, models)
         library = Library(connection, settings, questions, Path(folder), progress, only=searched)
         tuned = _embedded_anew(connection, library, encoder, questions, progress)
-        before = _ranks(library, questions, models)
-        after = _ranks(tuned, questions, models)
+        before = _ranks(library, questions)
+        after = _ranks(tuned, questions)
         tags = _tags(connection, library.numbers.tolist())
         alike = (_alike(library, tags, models), _alike(tuned, tags, models))
     asked = [query.model for query in questions.queries]
@@ -123,9 +123,9 @@ def _searched(questions: Questions, models: Mapping[int, str]) -> list[int]:
     return right + others[: max(0, SEARCHED - len(right))]
 
 
-def _ranks(library: Library, questions: Questions, models: Mapping[int, str]) -> _Ranks:
+def _ranks(library: Library, questions: Questions) -> _Ranks:
     ways = rankers(library)
-    return ranks_of(library, {name: ways[name] for name in (OURS, WITHHELD)}, questions, models)
+    return ranks_of(library, {name: ways[name] for name in (OURS, WITHHELD)}, questions)
 
 
 def _recalls(ranks: _Ranks, asked: Sequence[str]) -> dict[str, dict[Variant, Measure]]:

@@ -6,7 +6,6 @@ and writes it where the package reads it. Belongs here: the learning. Does not: 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from warehouse.engine import Database, open_database
+from warehouse.engine import Database
 from warehouse.settings import Settings
+from warehouse.tuning.commands import learn_and_write
 from warehouse.tuning.examples import Example, examples
 from warehouse.vectors import prompt_map, texts
 from warehouse.vectors.encoders import Encoder, shared_encoder
@@ -176,12 +176,7 @@ def write(learned: PromptMap, path: Path) -> None:
 
 def main() -> None:
     """Learn and write."""
-    parser = argparse.ArgumentParser(prog="python -m warehouse.tuning.prompt_map", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="a data folder with a library that was synced")
-    parser.add_argument("--output", type=Path, default=prompt_map.SHIPPED)
-    options = parser.parse_args()
-    settings = Settings(data_dir=options.data)
-    write(learn_from(open_database(settings), settings), options.output)
+    learn_and_write("warehouse.tuning.prompt_map", __doc__, prompt_map.SHIPPED, learn_from, write)
 
 
 if __name__ == "__main__":
