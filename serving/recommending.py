@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from warehouse.vectors.layout import Asked
     from warehouse.vectors.search import Match, Recommender, SearchResult
     from warehouse.vectors.spaces import SpaceName
+    from warehouse.vectors.stored import StoredVector
 
 POOL = 50
 """Candidates that are looked at closely, at least; three for each one asked for where that is more."""
@@ -269,12 +270,14 @@ def _for_prompt(
         phrases = prompts.phrases(prompt)
         known_tags = rarities.note_tags(phrases)
         near = {match.pk for match in result.matches}
-        found = set(said_by_words.best)
+        found = set(said_by_words.stored)
         if not now.is_complete:
             found.update(_found_by_rare_phrases(connection, rarities, phrases, wish, near | found))
         matches = result.matches + [
             match
-            for match in recommender.score(vectors, sorted(found - near), weights=wish.weights)
+            for match in recommender.score(
+                vectors, sorted(found - near), weights=wish.weights, stored=said_by_words.stored
+            )
             if match.score >= wish.threshold
         ]
         relevances = _relevances(connection, said_by_words, now, matches, trees)
@@ -324,29 +327,33 @@ def _fitting(recommender: "Recommender", prompt: Prompt, wish: Wish, k: int) -> 
 class _ByWords:
     """The word index of a moment, what it was asked, the scores that it gives, and the best that it finds by itself.
 
-    `by_field` will have what each field by itself says of these, where trees want it.
+    `stored` has the vectors of these, read while the prompt was made into one; `by_field` will have what each field by
+    itself says of them, where trees want it.
     """
 
     now: Words
     terms: tokens.Terms
     scores: dict[int, float]
-    best: list[int]
+    stored: "dict[int, list[StoredVector]]"
     by_field: Future[dict[int, FieldScores]] | None
 
 
 def _found_by_words(
     database: Database, words: LexicalSearcher, prompt: Prompt, wish: Wish, trees: "Reranker | None"
 ) -> _ByWords:
+    from warehouse.vectors.stored import by_adapter
+
     # A prompt of nothing but LoRA tags is about what they name.
     terms = tokens.asked(prompt if prompt.pieces else prompts.parse(_named_in(prompt)))
     found = wish.found(trees)
     with database.read() as connection:
         now = words.now(connection)
-        hits = now.search(terms, max(fusion.DEEP, 2 * found), wish.narrowed)
+        hits = now.search(terms, max(fusion.DEEP, found, 6 * wish.limit), wish.narrowed)
         best = {hit.number: hit.score for hit in hits[:found]}
-    # Nobody waits for it yet: what was found is looked up meanwhile.
-    by_field = _BESIDE.submit(now.scores_by_field, terms, best) if trees is not None and _is_large(now) else None
-    return _ByWords(now, terms, {hit.number: hit.score for hit in hits}, list(best), by_field)
+        # Nobody waits for it yet: what was found is looked up meanwhile.
+        by_field = _BESIDE.submit(now.scores_by_field, terms, best) if trees is not None and _is_large(now) else None
+        stored = by_adapter(connection, list(best))
+    return _ByWords(now, terms, {hit.number: hit.score for hit in hits}, stored, by_field)
 
 
 def _is_large(words: Words) -> bool:

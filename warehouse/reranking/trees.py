@@ -38,9 +38,9 @@ class Trees:
 
         columns = np.ascontiguousarray(rows.T)
         left = np.full((self.values.shape[0], rows.shape[0]), 0xFFFF, dtype=np.uint16)
-        for features, thresholds, kept in zip(self.features, self.thresholds, self.kept, strict=True):
+        for features, thresholds, gone in zip(self.features, self.thresholds, ~self.kept, strict=True):
             above = columns[features] > thresholds[:, None]
-            left &= np.where(above, kept[:, None], np.uint16(0xFFFF))
+            left &= ~(above * gone[:, None])
         leaves = _lowest_bits()[left]
         found: NDArray[np.float32] = np.take_along_axis(self.values, leaves, axis=1).sum(axis=0, dtype=np.float32)
         return found

@@ -13,6 +13,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
@@ -185,15 +186,24 @@ class Recommender:
         return asked
 
     def score(
-        self, asked: Asked, pks: Sequence[int], *, weights: Mapping[SpaceName, float] | None = None
+        self,
+        asked: Asked,
+        pks: Sequence[int],
+        *,
+        weights: Mapping[SpaceName, float] | None = None,
+        stored: Mapping[int, Sequence[StoredVector]] = MappingProxyType({}),
     ) -> list[Match]:
         """Exact similarities of given adapters (found by their words, say) to the vectors of a question (`encode`).
 
-        In the order of the adapters; those without vectors score 0.
+        In the order of the adapters; those without vectors score 0. `stored` are those that were read already
+        (`by_adapter`).
         """
         question = _Question(asked, weights or default_weights())
-        with self._database.read() as connection:
-            return self._score(connection, question, pks)
+        vectors = [vector for pk in pks for vector in stored.get(pk, ())]
+        if unread := [pk for pk in pks if pk not in stored]:
+            with self._database.read() as connection:
+                vectors += vectors_of(connection, unread)
+        return self._score(vectors, question, pks)
 
     def reranker(self, weights: Mapping[SpaceName, float]) -> Reranker | None:
         """What puts candidates for a prompt in order; None where none was learned for the models and weights of a
@@ -278,7 +288,8 @@ class Recommender:
         index, fresh = self._state()
         with self._database.read() as connection:
             candidates = self._candidates(connection, question, k, narrowed, exclude, index, fresh)
-            matches = self._score(connection, question, candidates)
+            vectors = vectors_of(connection, candidates)
+        matches = self._score(vectors, question, candidates)
         matches.sort(key=lambda match: (-match.score, match.pk))
         return SearchResult(
             [match for match in matches if match.score >= threshold][:k],
@@ -378,14 +389,14 @@ class Recommender:
         return np.fromiter(numbers, dtype=np.int64)
 
     @staticmethod
-    def _score(connection: Connection, question: _Question, pks: Sequence[int]) -> list[Match]:
+    def _score(vectors: Sequence[StoredVector], question: _Question, pks: Sequence[int]) -> list[Match]:
         """Exact similarities from the stored vectors."""
         similarities: dict[int, dict[SpaceName, float]] = {pk: dict.fromkeys(question.asked, 0.0) for pk in pks}
         stored: dict[tuple[SpaceName, str], list[StoredVector]] = {}
-        for item in vectors_of(connection, pks):
+        for item in vectors:
             stored.setdefault((item.space, item.producer), []).append(item)
-        for space, vectors in question.asked.items():
-            for producer, vector in vectors.items():
+        for space, by_producer in question.asked.items():
+            for producer, vector in by_producer.items():
                 mine = [item for item in stored.get((space, producer), ()) if len(item.data) == 2 * len(vector)]
                 if mine:
                     cosines = decode_vectors([item.data for item in mine]) @ vector

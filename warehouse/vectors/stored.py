@@ -59,6 +59,14 @@ def vectors_of(connection: Connection, pks: Sequence[int]) -> list[StoredVector]
     return found
 
 
+def by_adapter(connection: Connection, pks: Sequence[int]) -> dict[int, list[StoredVector]]:
+    """Every vector of these adapters by their numbers; none of those that have no vectors."""
+    found: dict[int, list[StoredVector]] = {pk: [] for pk in pks}
+    for item in vectors_of(connection, pks):
+        found[item.adapter_pk].append(item)
+    return found
+
+
 def newest_pk(connection: Connection) -> int:
     """The highest number of a vector; 0 without any. Every change gives a higher one."""
     return connection.execute(select(func.max(Embedding.pk))).scalar() or 0
