@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SHIPPED: Final = Path(__file__).with_name("reranker.safetensors")
 FEW = 100
 """In a library of fewer adapters, words are too rarely rare for what was learned in a large one."""
-NEAR, FOUND = 24, 48
+NEAR, FOUND = 24, 100
 """Candidates for a prompt, where they are put in order: the nearest by vectors, the best by words."""
 SUMS, EVIDENCE = "sums", "evidence"
 """Names of the tensors of its scale, beside those of its trees."""

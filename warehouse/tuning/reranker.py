@@ -10,7 +10,6 @@ question is asked with a correction that was learned without its model.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from warehouse.engine import Database, open_database
+from warehouse.engine import Database
 from warehouse.evaluation.questions import Part, Query, Variant, choose, scattered
 from warehouse.evaluation.rankers import FACTS_ALONE, Asked, Library, without_examples
 from warehouse.ingest.progress import Progress, Silence
@@ -30,6 +29,7 @@ from warehouse.reranking.reranker import Reranker
 from warehouse.reranking.trees import LEAVES, Trees
 from warehouse.settings import Settings
 from warehouse.tuning import prompt_map as prompt_maps
+from warehouse.tuning.commands import learn_and_write
 from warehouse.vectors.encoders import Encoder, shared_encoder
 from warehouse.vectors.prompt_map import PromptMap
 from warehouse.vectors.spaces import SpaceName, prompt_weights, space_of
@@ -52,7 +52,7 @@ _KNOTS = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.97, 0.98
 class Plan:
     """How trees are learned: LightGBM's `lambdarank` with these. Found by cross-validation over models."""
 
-    trees: int = 200
+    trees: int = 300
     leaves: int = LEAVES
     rate: float = 0.05
     ridge: float = 5.0
@@ -248,12 +248,7 @@ def write(learned: Reranker, path: Path) -> None:
 
 def main() -> None:
     """Learn and write."""
-    parser = argparse.ArgumentParser(prog="python -m warehouse.tuning.reranker", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="a data folder with a library that was synced")
-    parser.add_argument("--output", type=Path, default=reranker.SHIPPED)
-    options = parser.parse_args()
-    settings = Settings(data_dir=options.data)
-    write(learn_from(open_database(settings), settings), options.output)
+    learn_and_write("warehouse.tuning.reranker", __doc__, reranker.SHIPPED, learn_from, write)
 
 
 if __name__ == "__main__":
