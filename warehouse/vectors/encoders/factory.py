@@ -95,7 +95,7 @@ def shared_encoder(settings: Settings, model_name: str) -> Encoder:
     Raises:
         EncoderError: as `open_encoder`.
     """
-    key = (model_name, settings.device, settings.embedding_precision, settings.models_dir.resolve())
+    key = (model_name, settings.device, settings.embedding_precision, settings.models_dir.absolute())
     with _lock:
         if key not in _shared:
             _shared[key] = open_encoder(settings, model_name)
