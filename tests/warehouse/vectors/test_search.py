@@ -31,7 +31,7 @@ from warehouse.vectors import (
     search,
 )
 from warehouse.vectors.indices import INDEX_FILE, NUMBERS_FILE
-from warehouse.vectors.stored import vectors_of
+from warehouse.vectors.stored import by_adapter, vectors_of
 
 EVEN = dict.fromkeys(SpaceName, 1.0)
 
@@ -92,6 +92,23 @@ def test_a_question_in_words_finds_its_theme(filled: Database, settings: Setting
     scored = recommender.score(recommender.encode("brass steam airship"), [3, 1, 99999])
     assert [match.pk for match in scored] == [3, 1, 99999]
     assert scored[1].score > scored[0].score > scored[2].score == 0
+
+
+def test_vectors_that_were_read_already_score_as_those_that_are_read_now(filled: Database, settings: Settings) -> None:
+    publish_index(filled, settings)
+    recommender = Recommender(filled, settings)
+    asked = recommender.encode("brass steam airship")
+    with filled.read() as connection:
+        known = by_adapter(connection, [1, 99999])
+    assert {number: len(vectors) for number, vectors in known.items()} == {1: len(SpaceName), 99999: 0}
+    expected = recommender.score(asked, [3, 1, 99999])
+    assert recommender.score(asked, [3, 1, 99999], stored=known) == expected
+    with filled.write() as connection:
+        connection.execute(delete(Embedding).where(Embedding.adapter_pk.in_([1, 3])))
+    # What was read is not read again; the rest is.
+    now = recommender.score(asked, [3, 1, 99999], stored=known)
+    assert now[1].score == pytest.approx(expected[1].score)
+    assert now[0].score == 0
 
 
 def test_what_is_newer_than_the_index_is_found_and_replaces_what_it_was(filled: Database, settings: Settings) -> None:
