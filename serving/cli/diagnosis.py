@@ -252,6 +252,22 @@ def _backups(settings: "Settings") -> Iterator[Result]:
     yield Result("backups", State.WARNING, found, "keep the system running at night, or lora-manager backup PATH")
 
 
+def _restorations(settings: "Settings") -> Iterator[Result]:
+    from warehouse.backup.restoring import remains
+
+    found = remains(settings)
+    aside = ", ".join(str(path) for path in found.aside)
+    if aside and not found.has_database:
+        said = f"one was ended before it was done: what was there before is in {aside}"
+        yield Result("restorations", State.ERROR, said, "lora-manager restore PATH again, or move it back by hand")
+    elif found.unfinished:
+        said = f"{found.unfinished[0]}: one is under way, or was ended before anything was put in place"
+        yield Result("restorations", State.WARNING, said, "where none is under way: the next one removes it, or do so")
+    elif aside:
+        said = f"what was there before is kept in {aside}: delete it when you are content"
+        yield Result("restorations", State.OK, said)
+
+
 def _ports(settings: "Settings") -> Iterator[Result]:
     from serving.cli.ports import is_free, listener
     from serving.cli.running import RunFolder
@@ -322,6 +338,7 @@ PARTS: tuple[tuple[str, Callable[["Settings"], Iterator[Result]]], ...] = (
     ("database", _database),
     ("publications", _publications),
     ("backups", _backups),
+    ("restorations", _restorations),
     ("Dagster", _dagster),
     ("runs", _workers),
     ("ports", _ports),

@@ -99,6 +99,29 @@ def restore_backup(settings: Settings, path: Path, *, replace: bool = False, say
 
 
 @dataclass(frozen=True, slots=True)
+class Remains:
+    """What restorations have left in a data folder."""
+
+    aside: tuple[Path, ...]
+    """Folders with what was there before, the oldest first."""
+    unfinished: tuple[Path, ...]
+    """What one had made that is under way, or was killed; the next one removes it."""
+    has_database: bool
+    """Whether there is a database: without, one was killed between its renames if anything is aside."""
+
+
+def remains(settings: Settings) -> Remains:
+    """Look for what restorations have left."""
+    place = _Place(settings, settings.data_dir, "")
+    file = place.sqlite_file
+    return Remains(
+        tuple(sorted(path for path in place.folder.glob(f"{ASIDE}*") if path.is_dir())),
+        tuple(_leftovers(place)),
+        file is None or file.exists(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class _Place:
     """Where a backup is restored to."""
 
@@ -181,12 +204,16 @@ def _require_free(place: _Place, *, replace: bool) -> None:
         )
 
 
-def _remove_leftovers(place: _Place) -> None:
+def _leftovers(place: _Place) -> list[Path]:
     """What a restoration that was killed had made aside."""
-    found = list(place.folder.glob(f"{STAGING}*"))
+    found = set(place.folder.glob(f"{STAGING}*"))
     if (file := place.sqlite_file) is not None:
-        found += file.parent.glob(f"{STAGING}*-{file.name}*")
-    for path in found:
+        found.update(file.parent.glob(f"{STAGING}*-{file.name}*"))
+    return sorted(found)
+
+
+def _remove_leftovers(place: _Place) -> None:
+    for path in _leftovers(place):
         if path.is_dir():
             shutil.rmtree(path)
         else:

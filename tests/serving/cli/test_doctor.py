@@ -59,6 +59,30 @@ def test_backups_that_are_late_are_told(run: Run, tmp_path: Path) -> None:
     assert (checks["backups"]["state"], "20260101" in checks["backups"]["found"]) == ("warning", True)
 
 
+def test_what_restorations_leave_is_told(run: Run, tmp_path: Path) -> None:
+    assert run("upgrade").returncode == 0
+    data, backup = tmp_path / "data", tmp_path / "kept.tar"
+    assert run("backup", str(backup)).returncode == 0
+    _, checks = _checks(run)
+    assert "restorations" not in checks
+    assert run("restore", str(backup), "--replace").returncode == 0
+    (aside,) = data.glob("before-restore-*")
+    code, checks = _checks(run)
+    assert (code, checks["restorations"]["state"]) == (0, "ok")
+    assert str(aside) in checks["restorations"]["found"]
+    (data / ".restoring-20260101T000000Z").mkdir()
+    _, checks = _checks(run)
+    assert checks["restorations"]["state"] == "warning"
+    # As a kill leaves it before the last rename.
+    (data / "warehouse.sqlite3").rename(data / ".restoring-20260101T000000Z-warehouse.sqlite3")
+    code, checks = _checks(run)
+    assert (code, checks["restorations"]["state"]) == (1, "error")
+    assert str(aside) in checks["restorations"]["found"]
+    assert run("restore", str(backup)).returncode == 0
+    code, checks = _checks(run)
+    assert (code, checks["restorations"]["state"]) == (0, "ok")
+
+
 def test_plain_lines_for_pipes(run: Run) -> None:
     lines = run("doctor").stdout.splitlines()
     assert lines[-1].startswith("0 errors, ")
