@@ -140,6 +140,23 @@ def _parse_keys(entries: Iterable[str], unit: str) -> tuple[ApiKey, ...]:
     return tuple(keys)
 
 
+def _distinct(keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
+    """The keys, each once.
+
+    Raises:
+        ValueError: one secret has two names, roles or last days, so that nobody could say what it may do.
+    """
+    known: dict[bytes, ApiKey] = {}
+    for key in keys:
+        other = known.setdefault(key.digest, key)
+        if other != key:
+            raise ValueError(
+                f"the API keys {other.name} ({other.role}) and {key.name} ({key.role}) are one and the same key: give "
+                "each its own (`lora-manager keys --new NAME --role ROLE`), or take one out"
+            )
+    return tuple(known.values())
+
+
 def keys_of_file(path: Path) -> tuple[ApiKey, ...]:
     """The keys of a file, one a line.
 
@@ -519,11 +536,11 @@ class Settings(BaseSettings):
         """The configured keys, those of the file as it is now.
 
         Raises:
-            ValueError: the file cannot be read, or is no file of keys.
+            ValueError: the file cannot be read, or is no file of keys; or a key is there twice, and not the same.
         """
         if self.api_keys_file is None:
-            return self._keys_set
-        return (*self._keys_set, *keys_of_file(self.api_keys_file.expanduser()))
+            return _distinct(self._keys_set)
+        return _distinct((*self._keys_set, *keys_of_file(self.api_keys_file.expanduser())))
 
     @model_validator(mode="after")
     def _workers_have_what_they_share(self) -> "Settings":

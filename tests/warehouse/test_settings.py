@@ -154,6 +154,10 @@ def test_a_mark_of_the_encoding_is_no_part_of_a_secret(tmp_path: Path) -> None:
         ({"database_url": "postgresql://u:b-secret@h/n", "database_password_file": "x"}, "the user and no password"),
         ({"database_password_file": "x"}, "the user and no password"),
         ({"api_keys": "ann:reader@b-secret:key"}, "entry 1 has no last day"),
+        (
+            {"api_keys": "ann:reader:b-secret,bob:admin:b-secret"},
+            "the API keys ann (reader) and bob (admin) are one and the same key",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_secret_is_said_without_it(
@@ -165,6 +169,15 @@ def test_what_is_wrong_with_a_secret_is_said_without_it(
         Settings(_env_file=None, **fields)  # type: ignore[arg-type]
     assert said in str(refused.value)
     assert "b-secret" not in str(refused.value)
+
+
+def test_a_key_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    settings = Settings(  # type: ignore[call-arg]
+        _env_file=None,
+        api_keys="ann:admin:key-of-ann,ann:admin:the-old-one",
+        api_keys_file=_file(tmp_path, "ann:admin:key-of-ann\nbob:reader:key-of-bob\n"),
+    )
+    assert [key.name for key in settings.api_keys] == ["ann", "ann", "bob"]
 
 
 def test_settings_show_no_secret() -> None:
