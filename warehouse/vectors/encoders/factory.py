@@ -6,6 +6,7 @@ Does not belong here: the encoders.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Literal
@@ -85,6 +86,12 @@ def open_encoder(settings: Settings, model_name: str) -> Encoder:
     return TorchEncoder(plan.model, plan.device)
 
 
+@cache
+def _resolved(folder: Path) -> Path:
+    """Where a folder lies whatever it is called, looked up once: each question asks for it three times."""
+    return folder.resolve()
+
+
 _shared: dict[tuple[str, str, str, Path], Encoder] = {}
 _lock = Lock()
 
@@ -95,7 +102,7 @@ def shared_encoder(settings: Settings, model_name: str) -> Encoder:
     Raises:
         EncoderError: as `open_encoder`.
     """
-    key = (model_name, settings.device, settings.embedding_precision, settings.models_dir.absolute())
+    key = (model_name, settings.device, settings.embedding_precision, _resolved(settings.models_dir))
     with _lock:
         if key not in _shared:
             _shared[key] = open_encoder(settings, model_name)
