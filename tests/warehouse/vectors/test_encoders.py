@@ -12,7 +12,7 @@ import pytest
 from tests.benchmarks.adapters_of_documents import described_adapters
 from warehouse.settings import MINILM, Settings
 from warehouse.vectors.devices import Device, choose_device, detect_devices, torch_build
-from warehouse.vectors.encoders import Encoder, EncoderError, model_version, open_encoder
+from warehouse.vectors.encoders import Encoder, EncoderError, model_version, open_encoder, shared_encoder
 from warehouse.vectors.encoders.batching import length_batches, unique_texts
 from warehouse.vectors.encoders.torch_encoder import TorchEncoder
 from warehouse.vectors.encoders.weights import MINILM_SHA256, find_model, known_sha256
@@ -169,3 +169,13 @@ def test_batches_hold_every_text_once_within_the_budget() -> None:
     assert sorted(position for batch in batches for position in batch) == list(range(len(lengths)))
     assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= 256 for batch in batches)
     assert unique_texts(["b", "a", "b"]) == (["b", "a"], [0, 1, 0])
+
+
+def test_data_folders_that_share_their_models_share_an_encoder(tmp_path: Path, models: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+        # Ninety megabytes for each process and folder, otherwise.
+        (folder / "models").symlink_to(models / "models", target_is_directory=True)
+    one, other = (shared_encoder(_settings(folder), MINILM) for folder in folders)
+    assert one is other
