@@ -140,6 +140,10 @@ def _parse_keys(entries: Iterable[str], unit: str) -> tuple[ApiKey, ...]:
     return tuple(keys)
 
 
+def _told(key: ApiKey) -> str:
+    return f"{key.name} ({key.role}{f', until {key.expires}' if key.expires is not None else ''})"
+
+
 def _distinct(keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
     """The keys, each once.
 
@@ -151,7 +155,7 @@ def _distinct(keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
         other = known.setdefault(key.digest, key)
         if other != key:
             raise ValueError(
-                f"the API keys {other.name} ({other.role}) and {key.name} ({key.role}) are one and the same key: give "
+                f"the API keys {_told(other)} and {_told(key)} are one and the same key: give "
                 "each its own (`lora-manager keys --new NAME --role ROLE`), or take one out"
             )
     return tuple(known.values())

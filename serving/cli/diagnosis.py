@@ -257,15 +257,16 @@ def _restorations(settings: "Settings") -> Iterator[Result]:
 
     found = remains(settings)
     aside = ", ".join(str(path) for path in found.aside)
-    if aside and not found.has_database:
-        said = f"one was ended before it was done: what was there before is in {aside}"
-        yield Result("restorations", State.ERROR, said, "lora-manager restore PATH again, or move it back by hand")
+    kept = f"what was there before is in {aside}"
+    if found.is_torn:
+        said = f"one is under way, or was ended while it put things in place; {kept}"
+        remedy = "where none is under way: lora-manager restore PATH --replace again, or move back what is aside"
+        yield Result("restorations", State.ERROR, said, f"{remedy}; delete nothing before")
     elif found.unfinished:
-        said = f"{found.unfinished[0]}: one is under way, or was ended before anything was put in place"
+        said = f"{found.unfinished[0]} is of one that is under way, or was ended{f'; {kept}' if aside else ''}"
         yield Result("restorations", State.WARNING, said, "where none is under way: the next one removes it, or do so")
     elif aside:
-        said = f"what was there before is kept in {aside}: delete it when you are content"
-        yield Result("restorations", State.OK, said)
+        yield Result("restorations", State.OK, f"{kept}: delete it when you are content")
 
 
 def _ports(settings: "Settings") -> Iterator[Result]:

@@ -158,6 +158,10 @@ def test_a_mark_of_the_encoding_is_no_part_of_a_secret(tmp_path: Path) -> None:
             {"api_keys": "ann:reader:b-secret,bob:admin:b-secret"},
             "the API keys ann (reader) and bob (admin) are one and the same key",
         ),
+        (
+            {"api_keys": "ann:reader:b-secret,ann:reader@2031-12-31:b-secret"},
+            "the API keys ann (reader) and ann (reader, until 2031-12-31) are one and the same key",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_secret_is_said_without_it(

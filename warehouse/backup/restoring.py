@@ -100,25 +100,32 @@ def restore_backup(settings: Settings, path: Path, *, replace: bool = False, say
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What restorations have left in a data folder."""
+    """What restorations have left in a data folder, and beside a database that lies elsewhere."""
 
     aside: tuple[Path, ...]
-    """Folders with what was there before, the oldest first."""
+    """What was there before, the oldest first."""
     unfinished: tuple[Path, ...]
     """What one had made that is under way, or was killed; the next one removes it."""
-    has_database: bool
-    """Whether there is a database: without, one was killed between its renames if anything is aside."""
+    is_torn: bool
+    """Whether one was killed while it put things in place, so that what is aside may be there alone; on PostgreSQL,
+    whose tables come with a commit that no file tells of, also right after."""
 
 
 def remains(settings: Settings) -> Remains:
     """Look for what restorations have left."""
     place = _Place(settings, settings.data_dir, "")
     file = place.sqlite_file
-    return Remains(
-        tuple(sorted(path for path in place.folder.glob(f"{ASIDE}*") if path.is_dir())),
-        tuple(_leftovers(place)),
-        file is None or file.exists(),
-    )
+    aside = set(place.folder.glob(f"{ASIDE}*"))
+    if file is not None:
+        aside.update(file.parent.glob(f"{ASIDE}*-{file.name}*"))
+    unfinished = _leftovers(place)
+    if file is None:
+        stamps = {path.name.removeprefix(STAGING) for path in unfinished}
+        is_torn = any(path.name.removeprefix(ASIDE) in stamps for path in aside)
+    else:
+        # The database goes first and comes last.
+        is_torn = bool(aside) and not file.exists()
+    return Remains(tuple(sorted(aside)), tuple(unfinished), is_torn)
 
 
 @dataclass(frozen=True, slots=True)

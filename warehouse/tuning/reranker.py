@@ -1,6 +1,6 @@
 """Learning the trees that put candidates for a prompt in order (`warehouse.reranking`), which come with the package.
 
-`python -m warehouse.tuning.reranker --data DIR` learns them from the part of a library that is learned on, in some ten
+`python -m warehouse.tuning.reranker --data DIR` learns them from the part of a library that is learned on, in some six
 minutes, and writes them where the package reads them; it needs LightGBM (`pip install 'lora-manager-backend[dev]'`).
 Belongs here: the learning (LambdaMART: Burges, 2010). Does not: asking them.
 

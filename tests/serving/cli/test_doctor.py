@@ -78,7 +78,7 @@ def test_what_restorations_leave_is_told(run: Run, tmp_path: Path) -> None:
     code, checks = _checks(run)
     assert (code, checks["restorations"]["state"]) == (1, "error")
     assert str(aside) in checks["restorations"]["found"]
-    assert run("restore", str(backup)).returncode == 0
+    assert run("restore", str(backup), "--replace").returncode == 0
     code, checks = _checks(run)
     assert (code, checks["restorations"]["state"]) == (0, "ok")
 

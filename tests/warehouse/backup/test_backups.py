@@ -25,7 +25,7 @@ from warehouse import migrations
 from warehouse.backup import BackupError
 from warehouse.backup.archive import ArchiveWriter, Head, check, head_of
 from warehouse.backup.making import make_backup
-from warehouse.backup.restoring import restore_backup
+from warehouse.backup.restoring import Remains, remains, restore_backup
 from warehouse.backup.retention import backups, prune_backups
 from warehouse.engine import Database, connect
 from warehouse.generations import current, publish
@@ -565,3 +565,33 @@ def test_a_backup_says_what_it_is(sqlite_database: Database, tmp_path: Path) -> 
     # With nothing but tar.
     listed = subprocess.run(["tar", "tf", made.path], capture_output=True, text=True, check=True)
     assert listed.stdout.splitlines()[0] == "backup.json"
+
+
+@pytest.mark.parametrize("url", ["postgresql://ann@localhost/names", None])
+def test_what_a_killed_restoration_left_is_known(tmp_path: Path, url: str | None) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    data.mkdir()
+    elsewhere.mkdir()
+    database = elsewhere / "warehouse.sqlite3"
+    settings = Settings(_env_file=None, data_dir=data, database_url=url or f"sqlite:///{database}")  # type: ignore[call-arg]
+    assert remains(settings) == Remains((), (), is_torn=False)
+    staging = data / ".restoring-20260102T000000Z"
+    staging.mkdir()
+    database.touch()
+    assert remains(settings) == Remains((), (staging,), is_torn=False)
+    earlier = data / "before-restore-20260101T000000Z"
+    earlier.mkdir()
+    assert remains(settings) == Remains((earlier,), (staging,), is_torn=False)
+    # What was there has been moved away …
+    aside = data / "before-restore-20260102T000000Z"
+    aside.mkdir()
+    if url is None:
+        moved = database.rename(elsewhere / "before-restore-20260102T000000Z-warehouse.sqlite3")
+        assert remains(settings) == Remains((earlier, aside, moved), (staging,), is_torn=True)
+        # … and the database, the last, has come.
+        database.touch()
+        assert remains(settings) == Remains((earlier, aside, moved), (staging,), is_torn=False)
+    else:
+        assert remains(settings) == Remains((earlier, aside), (staging,), is_torn=True)
+        staging.rmdir()
+        assert remains(settings) == Remains((earlier, aside), (), is_torn=False)
