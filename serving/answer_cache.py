@@ -29,7 +29,7 @@ from warehouse.ids import new_id
 from warehouse.queries import recommendations
 from warehouse.settings import Settings
 
-_FORMAT = 5
+_FORMAT = 6
 """Of what is kept and of how answers are computed; a change of either raises it."""
 _FLUSH_SECONDS = 1.0
 """One write transaction in so long at most."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 POOL = 50
 """Candidates that are looked at closely, at least; three for each one asked for where that is more."""
+_LOOKED_AT = 20
 RARE = 40
 """A phrase that at most so many adapters have finds candidates; a commoner one speaks for those found otherwise."""
 COUNTED = 1_000
@@ -81,8 +82,11 @@ class Wish:
 
     @property
     def looked_at(self) -> int:
-        """How many candidates for a prompt, once put in order, boosts are known of; folding and diversity take more."""
-        return (3 if self.fold or self.diversity else 2) * self.limit
+        """How many candidates for a prompt, once put in order, boosts are known of; folding and diversity take more.
+
+        A shorter list shall begin as a longer one.
+        """
+        return max(_LOOKED_AT, (3 if self.fold or self.diversity else 2) * self.limit)
 
     def near(self, trees: "Reranker | None") -> int:
         """How many candidates for a prompt are the nearest by their vectors."""

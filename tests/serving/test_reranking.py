@@ -81,6 +81,20 @@ def test_candidates_are_put_in_order_by_their_relevance(asked: tuple[Database, S
     assert found.items[0]["lora_name"].startswith("Violinist")
 
 
+@pytest.mark.parametrize("prompt", ["%", "the", "quarterly tax return spreadsheet", "asdf qwer zxcv"])
+def test_a_prompt_that_says_nothing_promises_nothing(asked: tuple[Database, Settings], prompt: str) -> None:
+    found = answer(*asked, prompt=prompt, wish=replace(WISH, threshold=0.0)).items
+    # Similarity and words together, as an order without trees has them.
+    most = max(1 - (1 - item["similarity_score"]) * (1 - item["lexical_boost"]) for item in found)
+    assert all(item["relevance_score"] is None or item["relevance_score"] <= most + 1e-6 for item in found)
+
+
+def test_a_shorter_list_begins_as_a_longer_one(asked: tuple[Database, Settings]) -> None:
+    longer = [item["lora_id"] for item in answer(*asked, wish=replace(WISH, limit=10)).items]
+    for limit in (1, 3, 5):
+        assert [item["lora_id"] for item in answer(*asked, wish=replace(WISH, limit=limit)).items] == longer[:limit]
+
+
 def test_what_is_served_is_what_is_evaluated(asked: tuple[Database, Settings], tmp_path: Path) -> None:
     database, settings = asked
     served = [item["lora_name"] for item in answer(database, settings, wish=replace(WISH, limit=3)).items]

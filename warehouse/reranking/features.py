@@ -25,6 +25,8 @@ NOTHING_IN_WORDS: FieldScores = (0.0,) * len(index.WEIGHTS)
 _EVIDENCE = 1 + len(index.WEIGHTS) + len(SPACES)
 WIDTH = 2 * _EVIDENCE + 3
 """Numbers in a row."""
+COMBINED = 0
+"""Where in a row −log of what similarity and words together lack to 1 stands."""
 _NEAREST = 1 - 1e-6
 
 
@@ -64,7 +66,7 @@ def matrix(candidates: Sequence[Candidate], *, words: int, adapters: int) -> NDA
     unit = 1 / math.log1p(max(1, adapters))
     combined = np.array([_combined(each) for each in candidates], dtype=np.float32)
     evidence = np.empty((count, _EVIDENCE), dtype=np.float32)
-    evidence[:, 0] = combined
+    evidence[:, COMBINED] = combined
     evidence[:, 1 : 1 + len(index.WEIGHTS)] = [each.by_field for each in candidates]
     evidence[:, 1 : 1 + len(index.WEIGHTS)] *= unit
     evidence[:, 1 + len(index.WEIGHTS) :] = [each.similarities for each in candidates]

@@ -59,13 +59,19 @@ class Reranker:
     made_of: str
 
     def relevances(self, candidates: Sequence[Candidate], *, words: int, adapters: int) -> list[float]:
-        """How well each candidate fits the prompt, 0..1, in their order (`features.matrix`)."""
+        """How well each candidate fits the prompt, 0..1, in their order (`features.matrix`).
+
+        Trees compare candidates with the best one. Where even that has little, as for a prompt that says nothing, all
+        of them are worth no more than what it has.
+        """
         import numpy as np
 
         if not candidates:
             return []
-        sums = self.trees.scores(features.matrix(candidates, words=words, adapters=adapters))
-        found: list[float] = (-np.expm1(-self._evidence(sums.astype(np.float64)))).tolist()
+        rows = features.matrix(candidates, words=words, adapters=adapters)
+        evidence = self._evidence(self.trees.scores(rows).astype(np.float64))
+        most = float(rows[:, features.COMBINED].max())
+        found: list[float] = (-np.expm1(-evidence * min(1.0, most / evidence.max()))).tolist()
         return found
 
     def _evidence(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:

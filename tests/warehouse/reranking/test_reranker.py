@@ -49,6 +49,21 @@ def test_who_shares_more_in_every_way_is_more_relevant_in_a_library_of_any_size(
         assert strong > 0.5
 
 
+def test_where_nobody_has_much_the_best_has_no_more() -> None:
+    trees = reranker.shipped()
+    assert trees is not None
+    alike = [
+        replace(WEAK, similarity=0.1 + number / 400, prompts=number % 9, model=f"model:{number}")
+        for number in range(40)
+    ]
+    found = trees.relevances(alike, words=1, adapters=1_500)
+    assert len(set(found)) > 1
+    assert max(found) == pytest.approx(max(candidate.similarity for candidate in alike), abs=1e-3)
+    # Somebody with much sets the others free.
+    _, *freed = trees.relevances([STRONG, *alike], words=1, adapters=1_500)
+    assert max(freed) < 0.5
+
+
 def test_the_order_of_candidates_changes_nothing() -> None:
     trees = reranker.shipped()
     assert trees is not None
