@@ -98,10 +98,12 @@ def make_key(name: str, role: Role, expires: date | None = None) -> NewKey:
     """Make a key. The secret is nowhere but in the answer.
 
     Raises:
-        ValueError: the name could not stand in a line of the file.
+        ValueError: the name could not stand in a line of the file, or the last day has passed.
     """
     if not name.strip() or name != name.strip() or name.startswith("#") or any(c in name for c in ":,\n\r"):
         raise ValueError(f"{name!r} is no name of a key: none of ':', ',' and line ends, and no '#' at its start")
+    if expires is not None and expires < today():
+        raise ValueError(f"a key whose last day was {expires} would never count: name {today()} or a later day")
     secret = secrets.token_urlsafe(_KEY_BYTES)
     digest = hashlib.sha256(secret.encode()).hexdigest()
     until = f"@{expires.isoformat()}" if expires is not None else ""

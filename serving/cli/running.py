@@ -50,11 +50,15 @@ class RunFolder:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                note = self.read()
+                # The note comes when the services start, hours after the lock where a large library is read first.
+                holder = (self.folder / "up.lock").read_text().strip() or "?"
                 raise CommandError(
-                    f"already running on {self.folder.parent} (process {note.get('pid', '?')}): see "
-                    f"{note.get('url', 'its terminal')}, or stop it first, or choose another --data"
+                    f"already running on {self.folder.parent} (process {holder}): see "
+                    f"{self.read().get('url', 'its terminal')}, or stop it first, or choose another --data"
                 ) from None
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
             with not_restored(self.folder.parent):
                 try:
                     self._end_leftovers()

@@ -34,6 +34,12 @@ def test_without_a_file_the_line_is_told(run: Run) -> None:
     assert Settings(_env_file=None, api_keys=line).api_keys[0].role is Role.READER
 
 
+def test_a_last_day_that_has_passed_is_refused(run: Run) -> None:
+    refused = run("keys", "--new", "ann", "--expires", "2020-01-01")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "2020-01-01 would never count" in refused.stderr
+
+
 def test_a_name_that_is_none_is_refused(run: Run) -> None:
     assert run("keys", "--new", "a:b").returncode == 2
 

@@ -18,6 +18,9 @@ def test_a_second_one_is_refused_while_the_first_lives(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert folder.running() == {}
     with folder.hold():
+        # It reads the library: its services, and the note of them, come later.
+        with pytest.raises(CommandError, match=rf"process {os.getpid()}.*its terminal"), folder.hold():
+            pass
         folder.write("http://127.0.0.1:8000", {})
         assert folder.running()["pid"] == os.getpid()
         with pytest.raises(CommandError, match=rf"process {os.getpid()}.*http://127.0.0.1:8000"), folder.hold():
