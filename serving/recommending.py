@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 POOL = 50
 """Candidates that are looked at closely, at least; three for each one asked for where that is more."""
 _LOOKED_AT = 20
+"""Candidates for a prompt whose boosts are known of, at least."""
 RARE = 40
 """A phrase that at most so many adapters have finds candidates; a commoner one speaks for those found otherwise."""
 COUNTED = 1_000

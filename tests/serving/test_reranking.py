@@ -86,7 +86,7 @@ def test_a_prompt_that_says_nothing_promises_nothing(asked: tuple[Database, Sett
     found = answer(*asked, prompt=prompt, wish=replace(WISH, threshold=0.0)).items
     # Similarity and words together, as an order without trees has them.
     most = max(1 - (1 - item["similarity_score"]) * (1 - item["lexical_boost"]) for item in found)
-    assert all(item["relevance_score"] is None or item["relevance_score"] <= most + 1e-6 for item in found)
+    assert all(item["relevance_score"] <= most + 1e-6 for item in found)
 
 
 def test_a_shorter_list_begins_as_a_longer_one(asked: tuple[Database, Settings]) -> None:

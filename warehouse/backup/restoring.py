@@ -115,17 +115,14 @@ def remains(settings: Settings) -> Remains:
     """Look for what restorations have left."""
     place = _Place(settings, settings.data_dir, "")
     file = place.sqlite_file
-    aside = set(place.folder.glob(f"{ASIDE}*"))
-    if file is not None:
-        aside.update(file.parent.glob(f"{ASIDE}*-{file.name}*"))
-    unfinished = _leftovers(place)
+    aside, unfinished = _named(place, ASIDE), _named(place, STAGING)
     if file is None:
         stamps = {path.name.removeprefix(STAGING) for path in unfinished}
         is_torn = any(path.name.removeprefix(ASIDE) in stamps for path in aside)
     else:
         # The database goes first and comes last.
         is_torn = bool(aside) and not file.exists()
-    return Remains(tuple(sorted(aside)), tuple(unfinished), is_torn)
+    return Remains(tuple(aside), tuple(unfinished), is_torn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +208,17 @@ def _require_free(place: _Place, *, replace: bool) -> None:
         )
 
 
-def _leftovers(place: _Place) -> list[Path]:
-    """What a restoration that was killed had made aside."""
-    found = set(place.folder.glob(f"{STAGING}*"))
+def _named(place: _Place, prefix: str) -> list[Path]:
+    """What restorations have named so, in the data folder and beside a database that lies elsewhere."""
+    found = set(place.folder.glob(f"{prefix}*"))
     if (file := place.sqlite_file) is not None:
-        found.update(file.parent.glob(f"{STAGING}*-{file.name}*"))
+        found.update(file.parent.glob(f"{prefix}*-{file.name}*"))
     return sorted(found)
 
 
 def _remove_leftovers(place: _Place) -> None:
-    for path in _leftovers(place):
+    """What a restoration that was killed had made aside."""
+    for path in _named(place, STAGING):
         if path.is_dir():
             shutil.rmtree(path)
         else:

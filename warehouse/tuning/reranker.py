@@ -232,7 +232,7 @@ def scale_of(trees: Trees, choices: Sequence[Choice]) -> tuple[NDArray[np.float3
     import numpy as np
 
     sums = np.quantile(np.concatenate([trees.scores(choice.rows) for choice in choices]), _KNOTS)
-    evidence = np.quantile(np.concatenate([choice.rows[:, 0] for choice in choices]), _KNOTS)
+    evidence = np.quantile(np.concatenate([choice.rows[:, features.COMBINED] for choice in choices]), _KNOTS)
     rising = np.flatnonzero(np.diff(sums, prepend=-np.inf) * np.diff(evidence, prepend=-np.inf) > 0)
     return sums[rising].astype(np.float32), evidence[rising].astype(np.float32)
 
